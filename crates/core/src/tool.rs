@@ -1,0 +1,97 @@
+//! What the engine asks of a tool.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use moongate_protocol::{CallId, Part, SessionId, Tenant, ToolName, ToolOutcome, ToolSpec, TurnId};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The right to run one call once. Made only where calls are started, after the policy and a durable
+/// `tool.called`.
+#[derive(Debug)]
+pub struct Grant {
+    /// Behind which wall.
+    pub tenant: Tenant,
+    /// For which session.
+    pub session: SessionId,
+    /// In which turn.
+    pub turn: TurnId,
+    /// Which call; the idempotency key for whatever the tool talks to.
+    pub call: CallId,
+    /// The arguments that were approved.
+    pub arguments: Value,
+    /// Fires when the call has to stop.
+    pub cancel: CancellationToken,
+    /// Where live output goes; may be dropped or full, the result is what counts.
+    pub output: mpsc::Sender<String>,
+    _sealed: (),
+}
+
+impl Grant {
+    /// Only `turn::calls` makes one.
+    pub(crate) fn new(
+        (tenant, session, turn): (Tenant, SessionId, TurnId),
+        call: CallId,
+        arguments: Value,
+        cancel: CancellationToken,
+        output: mpsc::Sender<String>,
+    ) -> Self {
+        Self { tenant, session, turn, call, arguments, cancel, output, _sealed: () }
+    }
+}
+
+/// What a tool answers. A failure is an answer too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolResult {
+    /// How it ended.
+    pub outcome: ToolOutcome,
+    /// What the model is told.
+    pub content: Vec<Part>,
+    /// The tool's own result data.
+    pub data: Option<Value>,
+}
+
+impl ToolResult {
+    /// Success, in words.
+    pub fn ok(text: impl Into<String>) -> Self {
+        Self { outcome: ToolOutcome::Ok, content: vec![Part::text(text)], data: None }
+    }
+
+    /// Any other ending, in words.
+    pub fn ended(outcome: ToolOutcome, text: impl Into<String>) -> Self {
+        Self { outcome, content: vec![Part::text(text)], data: None }
+    }
+}
+
+/// A tool.
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// What a model is told about it.
+    fn spec(&self) -> &ToolSpec;
+
+    /// Runs one call. Ends soon after `grant.cancel` fires.
+    async fn run(&self, grant: Grant) -> ToolResult;
+}
+
+/// The tools an operator configured, by name.
+#[derive(Clone, Default)]
+pub struct Toolbox(Arc<BTreeMap<ToolName, Arc<dyn Tool>>>);
+
+impl Toolbox {
+    /// A box of these tools; a later one of the same name replaces an earlier one.
+    pub fn new(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
+        Self(Arc::new(tools.into_iter().map(|tool| (tool.spec().name.clone(), tool)).collect()))
+    }
+
+    /// The tool of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.0.get(name)
+    }
+
+    /// Every tool.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
+        self.0.values()
+    }
+}

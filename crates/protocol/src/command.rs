@@ -1,0 +1,99 @@
+//! What a caller can ask of a session.
+
+use serde_json::Value;
+
+use crate::{
+    AgentName, ApprovalId, Decision, IdempotencyKey, InputId, Metadata, Overlap, Overrides, Part,
+    PolicyPreset, QuestionId, RememberRule, TurnId,
+};
+
+/// One request to a session's actor. Decided purely, answered when its events are on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Say something.
+    Submit(NewInput),
+    /// Take a waiting input back.
+    Withdraw(InputId),
+    /// Stop the running turn.
+    Cancel(Cancel),
+    /// Change the session's settings.
+    Update(SessionPatch),
+    /// Decide on an approval.
+    Resolve(Resolve),
+    /// Answer a question.
+    Answer(Answer),
+    /// Stop the turn and remove everything.
+    Delete,
+}
+
+/// Something a user says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewInput {
+    /// What is said; at least one part.
+    pub parts: Vec<Part>,
+    /// How it meets a running turn.
+    pub overlap: Overlap,
+    /// The client's name for this submission, with the hash of its body.
+    pub idempotency: Option<Idempotency>,
+    /// What it changes for its turn.
+    pub overrides: Overrides,
+    /// The client's labels.
+    pub metadata: Metadata,
+}
+
+/// A submission's client-chosen name and the hash of what was submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The name.
+    pub key: IdempotencyKey,
+    /// SHA-256 of the request's body.
+    pub body_hash: [u8; 32],
+}
+
+/// Which turn to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cancel {
+    /// Only this turn; any running turn when absent.
+    pub turn: Option<TurnId>,
+    /// Also withdraw all waiting inputs.
+    pub clear_queue: bool,
+}
+
+/// The settings to change; absent ones stay.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionPatch {
+    /// The new title.
+    pub title: Option<String>,
+    /// All labels.
+    pub metadata: Option<Metadata>,
+    /// Whether the session is put away.
+    pub archived: Option<bool>,
+    /// Which agent answers from the next turn on.
+    pub agent: Option<AgentName>,
+    /// What the agent may do from the next turn on.
+    pub policy: Option<PolicyPreset>,
+}
+
+/// A decision on an approval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolve {
+    /// Which approval.
+    pub approval: ApprovalId,
+    /// The decision.
+    pub decision: Decision,
+    /// Changed arguments.
+    pub arguments: Option<Value>,
+    /// Why.
+    pub reason: Option<String>,
+    /// A rule to keep.
+    pub remember: Option<RememberRule>,
+}
+
+/// An answer to a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Which question.
+    pub question: QuestionId,
+    /// The answers, by field.
+    pub answers: Value,
+}

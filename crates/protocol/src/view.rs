@@ -1,0 +1,106 @@
+//! What clients are shown of sessions and their contents.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AgentName, Alias, InputId, ItemId, Metadata, Namespace, Overlap, Part, PolicyPreset, Position, Principal,
+    Role, Seq, SessionId, Timestamp, TurnId, UsageTotal,
+};
+
+/// What a session is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// A turn runs.
+    Running,
+    /// A turn waits for a person.
+    Waiting,
+}
+
+/// An input that waits for its turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QueuedInput {
+    /// Its id.
+    pub input: InputId,
+    /// Who said it.
+    pub author: Principal,
+    /// What was said.
+    pub parts: Vec<Part>,
+    /// How it meets a running turn.
+    pub overlap: Overlap,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// A session as lists and clients show it: a fold of its log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionView {
+    /// Its id.
+    pub id: SessionId,
+    /// The client's own name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<Alias>,
+    /// What to show in a list.
+    pub title: Option<String>,
+    /// Who owns it.
+    pub owner: Principal,
+    /// Which agent answers.
+    pub agent: AgentName,
+    /// Where it belongs.
+    pub namespace: Namespace,
+    /// What it is doing.
+    pub state: SessionState,
+    /// The turn that runs or waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnId>,
+    /// The last event.
+    pub head: Position,
+    /// The inputs that wait.
+    pub queue: Vec<QueuedInput>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When something last happened.
+    pub updated_at: Timestamp,
+    /// Totals of all its model calls.
+    pub usage: UsageTotal,
+    /// The client's labels.
+    pub metadata: Metadata,
+    /// Whether it is put away.
+    #[serde(default)]
+    pub archived: bool,
+    /// What the agent may do, where it differs from the agent's own policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyPreset>,
+}
+
+/// A message of the transcript.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessageView {
+    /// Its number in the log, the cursor for `before`.
+    pub seq: Seq,
+    /// Its item; absent for an input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<ItemId>,
+    /// The input, for a person's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputId>,
+    /// Its turn; absent while an input waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnId>,
+    /// Who speaks.
+    pub role: Role,
+    /// What was said.
+    pub parts: Vec<Part>,
+    /// When.
+    pub at: Timestamp,
+    /// A cancel or a cut ended it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+}
