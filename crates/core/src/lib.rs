@@ -9,6 +9,7 @@ mod clock;
 mod model;
 mod record;
 mod store;
+mod summary;
 mod tool;
 
 pub use caller::*;
@@ -16,4 +17,5 @@ pub use clock::*;
 pub use model::*;
 pub use record::*;
 pub use store::*;
+pub use summary::*;
 pub use tool::*;
