@@ -6,16 +6,22 @@
 
 mod caller;
 mod clock;
+mod derived;
+mod memory;
 mod model;
 mod record;
 mod store;
 mod summary;
 mod tool;
+mod words;
 
 pub use caller::*;
 pub use clock::*;
+pub use derived::*;
+pub use memory::*;
 pub use model::*;
 pub use record::*;
 pub use store::*;
 pub use summary::*;
 pub use tool::*;
+pub use words::*;

@@ -1,0 +1,128 @@
+//! What an append leaves behind beside its events and its row: the same for every engine, live and when
+//! everything derived is built anew.
+
+use moongate_protocol::{ApprovalId, Envelope, Event, MicroUsd, ModelName, Part, Seq, Timestamp, Tokens};
+
+use crate::{Append, StoreError};
+
+/// A billed model call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BilledCall {
+    /// The event that says so.
+    pub seq: Seq,
+    /// When.
+    pub at: Timestamp,
+    /// Which model.
+    pub model: ModelName,
+    /// Its tokens.
+    pub tokens: Tokens,
+    /// Its price, where known.
+    pub cost: Option<MicroUsd>,
+}
+
+/// A change of the approvals that wait for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApprovalChange {
+    /// Somebody has to decide.
+    Open(ApprovalId, Timestamp),
+    /// Somebody did.
+    Close(ApprovalId),
+    /// The turn is over: nobody has to decide anything any more.
+    CloseAll,
+}
+
+/// What one append's events lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Derived {
+    /// Calls to account for.
+    pub calls: Vec<BilledCall>,
+    /// Changes of the open approvals, in order.
+    pub approvals: Vec<ApprovalChange>,
+    /// Texts to find, by the event that holds them.
+    pub texts: Vec<(Seq, String)>,
+    /// The title a person gave last.
+    pub title: Option<String>,
+}
+
+impl Derived {
+    /// What the events of one append lead to. Events before a `session.forked` are another session's: they can
+    /// be found here, but were paid and asked for there.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Self {
+        let mut derived = Self::default();
+        for envelope in events {
+            derived.take(envelope);
+        }
+        derived
+    }
+
+    fn take(&mut self, envelope: &Envelope) {
+        match &envelope.event {
+            Event::SessionCreated(created) => self.title.clone_from(&created.title),
+            Event::SessionUpdated(updated) if updated.title.is_some() => {
+                self.title.clone_from(&updated.title);
+            }
+            Event::SessionForked(_) => {
+                self.calls.clear();
+                self.approvals.clear();
+            }
+            Event::InputAccepted(input) => self.take_text(envelope.seq, &input.parts),
+            // A steering input's words are found where they were accepted.
+            Event::MessageCompleted(message) if message.input.is_none() => {
+                self.take_text(envelope.seq, &message.parts);
+            }
+            Event::UsageRecorded(usage) => self.calls.push(BilledCall {
+                seq: envelope.seq,
+                at: envelope.at,
+                model: usage.model.clone(),
+                tokens: usage.tokens,
+                cost: usage.cost,
+            }),
+            Event::ApprovalRequested(request) => {
+                self.approvals.push(ApprovalChange::Open(request.approval, request.expires_at));
+            }
+            Event::ApprovalResolved(resolved) => {
+                self.approvals.push(ApprovalChange::Close(resolved.approval));
+            }
+            event if event.ends_turn().is_some() => self.approvals.push(ApprovalChange::CloseAll),
+            _ => {}
+        }
+    }
+
+    fn take_text(&mut self, seq: Seq, parts: &[Part]) {
+        let mut texts = parts.iter().filter_map(Part::as_text).filter(|text| !text.is_empty());
+        if let Some(first) = texts.next() {
+            let mut text = first.to_owned();
+            for more in texts {
+                text.push('\n');
+                text.push_str(more);
+            }
+            self.texts.push((seq, text));
+        }
+    }
+}
+
+impl Append {
+    /// The typed events, when they are one session's next ones and the row is the row after them.
+    ///
+    /// # Errors
+    /// `Engine` for what no correct writer asks: then nothing may be written.
+    pub fn events(&self) -> Result<Vec<&Envelope>, StoreError> {
+        let refuse = |why: &str| Err(StoreError::Engine(format!("an append was not well formed: {why}")));
+        let head = self.row.view.head;
+        if self.records.is_empty() || head.seq != self.expected.plus(self.records.len()) {
+            return refuse("the row's head is not the last event");
+        }
+        let mut events = Vec::with_capacity(self.records.len());
+        for (i, record) in self.records.iter().enumerate() {
+            let Ok(event) = record.envelope() else { return refuse("an event cannot be read") };
+            if event.seq != self.expected.plus(i + 1) || event.epoch != head.epoch {
+                return refuse("its events do not follow each other");
+            }
+            if event.session != self.row.view.id {
+                return refuse("its events are not the session's");
+            }
+            events.push(event);
+        }
+        Ok(events)
+    }
+}
