@@ -16,7 +16,8 @@ use crate::shell::Failed;
 const PATH: &str = "xtask/tidy-allow.toml";
 
 /// Calls that start a task or a thread.
-const SPAWNS: &[&str] = &["tokio::spawn(", "task::spawn(", "spawn_local(", "thread::spawn("];
+const SPAWNS: &[&str] =
+    &["tokio::spawn(", "task::spawn(", "spawn_local(", "thread::spawn(", "thread::Builder::new("];
 
 /// The list.
 #[derive(Default, Deserialize)]
