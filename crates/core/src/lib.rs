@@ -1,26 +1,47 @@
 //! Moongate's engine. It knows no transport, no database and no vendor.
 //!
-//! A gateway holds the sessions that are in use. Each is owned by one actor that decides on commands
+//! A [`Gateway`] holds the sessions that are in use. Each is owned by one actor that decides on commands
 //! (pure), appends the events they lead to (durable), applies them (pure) and publishes them. A turn is a
 //! task the actor starts. Doors submit commands and follow events; nothing hangs on a connection.
 
+mod activity;
+mod agent;
+mod birth;
 mod caller;
 mod clock;
 mod derived;
+mod feed;
+mod follow;
+mod gateway;
+pub mod limits;
 mod memory;
 mod model;
+mod policy;
 mod record;
+mod refusal;
+mod session;
 mod store;
 mod summary;
 mod tool;
+mod turn;
+mod turns;
 mod words;
 
+pub use activity::{ActivityFollower, Happening};
+pub use agent::*;
 pub use caller::*;
 pub use clock::*;
 pub use derived::*;
+pub use feed::{Encoding, Feed, Frame, FrameBody};
+pub use follow::Follower;
+pub use gateway::{Created, Gateway, NewSession, Parts, SessionPage};
+pub use limits::Limits;
 pub use memory::*;
 pub use model::*;
+pub use policy::{Verdict, judge};
 pub use record::*;
+pub use refusal::Refusal;
+pub use session::{Accepted, Cancelled, Identity, SessionHandle};
 pub use store::*;
 pub use summary::*;
 pub use tool::*;

@@ -179,6 +179,11 @@ pub trait Models: Send + Sync {
     /// The model of this name.
     fn get(&self, name: &ModelName) -> Option<Arc<dyn Model>>;
 
+    /// The model of this name, with others that answer, in order, when it cannot. Unknown ones are left out.
+    fn get_with_fallbacks(&self, name: &ModelName, fallbacks: &[ModelName]) -> Option<Arc<dyn Model>> {
+        self.get(name).or_else(|| fallbacks.iter().find_map(|fallback| self.get(fallback)))
+    }
+
     /// Every known model, for lists.
     fn list(&self) -> Vec<ModelInfo>;
 }

@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
-    AgentName, Alias, ApprovalId, BlobHash, ErrorCode, IdempotencyKey, InputId, KeyId, MicroUsd,
-    Namespace, Position, Principal, Seq, SessionId, SessionState, SessionView, Tenant, Timestamp, Tokens,
+    AgentName, Alias, ApprovalId, BlobHash, ErrorCode, IdempotencyKey, InputId, KeyId, MicroUsd, Namespace,
+    Position, Principal, Seq, SessionId, SessionState, SessionView, Tenant, Timestamp, Tokens,
 };
 use serde::{Deserialize, Serialize};
 
@@ -247,8 +247,12 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// `NotFound`; `Damaged` when the log has a gap or a checksum does not match.
-    async fn read(&self, session: SessionId, after: Seq, limit: usize)
-    -> Result<Vec<Arc<Record>>, StoreError>;
+    async fn read(
+        &self,
+        session: SessionId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Arc<Record>>, StoreError>;
 
     /// A session's row.
     async fn session(&self, session: SessionId) -> Result<Option<SessionRow>, StoreError>;
@@ -335,4 +339,3 @@ pub trait StoreAdmin: Send + Sync {
     /// Writes a copy of the store that is a prefix of every session, while the store is in use.
     async fn backup(&self, to: &Path) -> Result<(), StoreError>;
 }
-

@@ -26,11 +26,7 @@ impl Summary {
             return None;
         };
         let view = created_view(first, created);
-        Some(Self {
-            view,
-            approvals: BTreeSet::new(),
-            questions: BTreeSet::new(),
-        })
+        Some(Self { view, approvals: BTreeSet::new(), questions: BTreeSet::new() })
     }
 
     /// The summary of a whole log, from its first event on; `None` unless it begins with `session.created`.
@@ -138,10 +134,7 @@ impl Summary {
         }
         let queue = &mut self.view.queue;
         let place = match input.overlap {
-            Overlap::Interrupt => queue
-                .iter()
-                .take_while(|q| q.overlap == Overlap::Interrupt)
-                .count(),
+            Overlap::Interrupt => queue.iter().take_while(|q| q.overlap == Overlap::Interrupt).count(),
             _ => queue.len(),
         };
         let queued = QueuedInput {
@@ -236,10 +229,7 @@ mod tests {
                 title: None,
                 metadata: Default::default(),
             };
-            Self(
-                Summary::begin(&envelope(1, Event::SessionCreated(created))).unwrap(),
-                1,
-            )
+            Self(Summary::begin(&envelope(1, Event::SessionCreated(created))).unwrap(), 1)
         }
 
         fn push(&mut self, event: Event) -> &SessionView {
@@ -255,13 +245,7 @@ mod tests {
 
     fn envelope(seq: u64, event: Event) -> Envelope {
         let at = Timestamp::from_millis(1_000 * i64::try_from(seq).unwrap());
-        Envelope {
-            epoch: Epoch(7),
-            seq: Seq(seq),
-            at,
-            session: SessionId::from_bits(1),
-            event,
-        }
+        Envelope { epoch: Epoch(7), seq: Seq(seq), at, session: SessionId::from_bits(1), event }
     }
 
     fn input(id: u128, overlap: Overlap, text: &str) -> Event {
@@ -281,11 +265,7 @@ mod tests {
         Event::TurnStarted(TurnStarted {
             turn: TurnId::from_bits(turn),
             inputs: inputs.iter().copied().map(InputId::from_bits).collect(),
-            agent: AgentSnapshot {
-                agent: "main".parse().unwrap(),
-                model,
-                policy_hash: "0".into(),
-            },
+            agent: AgentSnapshot { agent: "main".parse().unwrap(), model, policy_hash: "0".into() },
             attempt: 1,
             fence: 1,
         })
@@ -330,12 +310,7 @@ mod tests {
     fn cancel() -> Event {
         let by = "bob".parse().unwrap();
         let usage = UsageTotal::default();
-        Event::TurnCancelled(TurnCancelled {
-            turn: TurnId::from_bits(1),
-            by,
-            stopped: vec![],
-            usage,
-        })
+        Event::TurnCancelled(TurnCancelled { turn: TurnId::from_bits(1), by, stopped: vec![], usage })
     }
 
     #[test]
@@ -348,26 +323,14 @@ mod tests {
         log.push(input(6, Overlap::Interrupt, "no, wait"));
         assert_eq!(log.queue(), [5, 6, 1, 2, 3, 4]);
         let view = log.push(start(1, &[5, 6]));
-        assert_eq!(
-            (view.state, view.turn),
-            (SessionState::Running, Some(TurnId::from_bits(1)))
-        );
+        assert_eq!((view.state, view.turn), (SessionState::Running, Some(TurnId::from_bits(1))));
         log.push(steered(1, 2));
         let by = "bob".parse().unwrap();
-        log.push(Event::InputWithdrawn(InputWithdrawn {
-            input: InputId::from_bits(4),
-            by,
-        }));
+        log.push(Event::InputWithdrawn(InputWithdrawn { input: InputId::from_bits(4), by }));
         assert_eq!(log.queue(), [1, 3]);
         let view = log.push(cancel());
-        assert_eq!(
-            (view.state, view.turn, view.head.seq),
-            (SessionState::Idle, None, Seq(11))
-        );
-        assert_eq!(
-            (view.created_at.as_millis(), view.updated_at.as_millis()),
-            (1_000, 11_000)
-        );
+        assert_eq!((view.state, view.turn, view.head.seq), (SessionState::Idle, None, Seq(11)));
+        assert_eq!((view.created_at.as_millis(), view.updated_at.as_millis()), (1_000, 11_000));
     }
 
     #[test]
@@ -389,19 +352,8 @@ mod tests {
         let mut log = Log::new();
         let long = format!("  你好\n {}", "x".repeat(100));
         let view = log.push(input(1, Overlap::Queue, &long));
-        assert_eq!(
-            view.title.as_deref(),
-            Some(format!("你好 {}", "x".repeat(77)).as_str())
-        );
-        assert_eq!(
-            log.push(input(2, Overlap::Queue, "more"))
-                .title
-                .as_ref()
-                .unwrap()
-                .chars()
-                .count(),
-            80
-        );
+        assert_eq!(view.title.as_deref(), Some(format!("你好 {}", "x".repeat(77)).as_str()));
+        assert_eq!(log.push(input(2, Overlap::Queue, "more")).title.as_ref().unwrap().chars().count(), 80);
         let updated = SessionUpdated {
             title: Some("mine".into()),
             metadata: None,
@@ -419,11 +371,7 @@ mod tests {
         let mut log = Log::new();
         log.push(input(1, Overlap::Queue, "hi"));
         log.push(start(1, &[]));
-        let tokens = Tokens {
-            input: 5,
-            output: 3,
-            ..Tokens::default()
-        };
+        let tokens = Tokens { input: 5, output: 3, ..Tokens::default() };
         let usage = UsageRecorded {
             turn: TurnId::from_bits(1),
             model: "builtin/demo".parse().unwrap(),
@@ -431,16 +379,10 @@ mod tests {
             cost: Some(MicroUsd(2)),
             price_source: None,
         };
-        assert_eq!(
-            log.push(Event::UsageRecorded(usage)).usage.cost,
-            Some(MicroUsd(2))
-        );
+        assert_eq!(log.push(Event::UsageRecorded(usage)).usage.cost, Some(MicroUsd(2)));
         let from = SessionId::from_bits(2);
-        let view = log.push(Event::SessionForked(SessionForked {
-            from,
-            at: Seq(4),
-            by: "eve".parse().unwrap(),
-        }));
+        let view =
+            log.push(Event::SessionForked(SessionForked { from, at: Seq(4), by: "eve".parse().unwrap() }));
         assert_eq!(
             (view.state, view.queue.len(), view.usage),
             (SessionState::Idle, 0, UsageTotal::default())

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// The right to run one call once. Made only where calls are started, after the policy and a durable
 /// `tool.called`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Grant {
     /// Behind which wall.
     pub tenant: Tenant,
@@ -26,7 +27,6 @@ pub struct Grant {
     pub cancel: CancellationToken,
     /// Where live output goes; may be dropped or full, the result is what counts.
     pub output: mpsc::Sender<String>,
-    _sealed: (),
 }
 
 impl Grant {
@@ -38,7 +38,7 @@ impl Grant {
         cancel: CancellationToken,
         output: mpsc::Sender<String>,
     ) -> Self {
-        Self { tenant, session, turn, call, arguments, cancel, output, _sealed: () }
+        Self { tenant, session, turn, call, arguments, cancel, output }
     }
 }
 

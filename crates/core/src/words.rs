@@ -3,7 +3,7 @@
 //! Chinese, Japanese and Korean are written without spaces between words: each character is a word of its
 //! own, and a run of them is searched as a phrase.
 
-use std::{iter::Peekable, str::Chars};
+use std::{borrow::Cow, iter::Peekable, str::Chars};
 
 /// Most words one search may have; more are ignored.
 const MAX_TERMS: usize = 32;
@@ -20,6 +20,23 @@ pub struct Term {
 /// The words of a text, in lower case.
 pub fn words(text: &str) -> impl Iterator<Item = String> {
     Words(text.chars().peekable())
+}
+
+/// The text with a space on both sides of each character that is a word by itself, for an index that cuts
+/// words at spaces.
+pub fn spaced(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_word_by_itself) {
+        return Cow::Borrowed(text);
+    }
+    let mut spaced = String::with_capacity(text.len() * 2);
+    for c in text.chars() {
+        if is_word_by_itself(c) {
+            spaced.extend([' ', c, ' ']);
+        } else {
+            spaced.push(c);
+        }
+    }
+    Cow::Owned(spaced)
 }
 
 /// What a person's query asks for: all of these. Nothing in it is syntax.
@@ -52,12 +69,18 @@ impl Iterator for Words<'_> {
         let first = self.0.find(|c| c.is_alphanumeric())?;
         let mut word: String = first.to_lowercase().collect();
         if !is_word_by_itself(first) {
-            while let Some(c) = self.0.next_if(|&c| c.is_alphanumeric() && !is_word_by_itself(c)) {
-                word.extend(c.to_lowercase());
+            let goes_on = |c: &char| is_mark(*c) || c.is_alphanumeric() && !is_word_by_itself(*c);
+            while let Some(c) = self.0.next_if(goes_on) {
+                word.extend(c.to_lowercase().filter(|c| !is_mark(*c)));
             }
         }
         Some(word)
     }
+}
+
+/// An accent written after its letter.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}')
 }
 
 /// Han, Hiragana, Katakana and Hangul characters.
@@ -89,6 +112,7 @@ mod tests {
         assert!(found("v1世界", "see v1世界 now"));
         assert!(found("foo-ba", "a foo.bar b"));
         assert!(!found("foo-ba", "bar foo"));
+        assert!(found("cafe", "the cafe\u{301}s"));
         assert!(!found("…!", "anything…!"));
         assert!(found("\"hello\" OR*", "hello order"));
     }

@@ -1,0 +1,89 @@
+//! What an operator configured: agents, models, tools. Exchanged as a whole; a running turn keeps what it
+//! began with.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use moongate_protocol::{AgentName, AgentSnapshot, ErrorCode, ModelName, PolicyPreset, ToolName, ToolSpec};
+
+use crate::{CallSettings, Models, Refusal, Toolbox};
+
+/// A named agent.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Its name.
+    pub name: AgentName,
+    /// The model that answers.
+    pub model: ModelName,
+    /// The models that answer when it cannot, in order.
+    pub fallbacks: Vec<ModelName>,
+    /// The system prompt; may be empty.
+    pub system: Arc<str>,
+    /// The tools it is shown.
+    pub tools: Vec<ToolName>,
+    /// What it may do.
+    pub policy: PolicyPreset,
+    /// How its model answers.
+    pub settings: CallSettings,
+}
+
+impl Agent {
+    /// An agent that only talks.
+    pub fn new(name: AgentName, model: ModelName) -> Self {
+        Self {
+            name,
+            model,
+            fallbacks: Vec::new(),
+            system: Arc::from(""),
+            tools: Vec::new(),
+            policy: PolicyPreset::Ask,
+            settings: CallSettings::default(),
+        }
+    }
+
+    /// What a turn writes down about its agent.
+    pub fn snapshot(&self, model: Option<&ModelName>, policy: Option<PolicyPreset>) -> AgentSnapshot {
+        AgentSnapshot {
+            agent: self.name.clone(),
+            model: model.unwrap_or(&self.model).clone(),
+            policy_hash: crate::policy::hash(policy.unwrap_or(self.policy)),
+        }
+    }
+}
+
+/// Everything turns are made from.
+#[derive(Clone)]
+pub struct Catalog {
+    /// By name.
+    pub agents: BTreeMap<AgentName, Arc<Agent>>,
+    /// Who answers when a client names nobody.
+    pub default_agent: AgentName,
+    /// All models.
+    pub models: Arc<dyn Models>,
+    /// All tools.
+    pub tools: Toolbox,
+}
+
+impl Catalog {
+    /// The agent of this name.
+    ///
+    /// # Errors
+    /// `unprocessable` when there is none.
+    pub fn agent(&self, name: &AgentName) -> Result<&Arc<Agent>, Refusal> {
+        self.agents.get(name).ok_or_else(|| {
+            Refusal::new(
+                ErrorCode::Unprocessable,
+                format!("there is no agent named {name}; GET /agents lists them"),
+            )
+        })
+    }
+
+    /// What a model is told of the agent's tools.
+    pub(crate) fn tool_specs(&self, agent: &Agent) -> Arc<[ToolSpec]> {
+        agent
+            .tools
+            .iter()
+            .filter_map(|name| self.tools.get(name.as_str()))
+            .map(|t| t.spec().clone())
+            .collect()
+    }
+}

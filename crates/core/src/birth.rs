@@ -1,0 +1,202 @@
+//! How a session's log begins: new, as a fork of another, or from an export.
+
+use std::sync::Arc;
+
+use moongate_protocol::{
+    AgentName, Envelope, ErrorCode, Event, Namespace, Position, Seq, SessionCreated, SessionForked,
+    SessionId, SessionUpdated,
+};
+
+use crate::{
+    Append, Caller, Created, Gateway, NewSession, Record, Refusal, Scope, SessionHandle, SessionRow,
+    StoreError, Summary, limits::READ_BATCH, session::Identity,
+};
+
+/// A new session with everything decided.
+pub(crate) struct Plan {
+    pub(crate) new: NewSession,
+    pub(crate) agent: AgentName,
+    pub(crate) namespace: Namespace,
+}
+
+/// Most events an import or a fork may have: they are one transaction.
+const BIRTH_EVENTS: usize = 200_000;
+
+pub(crate) async fn create(
+    gateway: &Gateway,
+    caller: &Caller,
+    door: &str,
+    plan: Plan,
+) -> Result<Created, Refusal> {
+    let created = Event::SessionCreated(SessionCreated {
+        owner: caller.principal().clone(),
+        namespace: plan.namespace,
+        agent: plan.agent,
+        alias: plan.new.alias,
+        title: plan.new.title,
+        metadata: plan.new.metadata,
+    });
+    match begin(gateway, caller, door, vec![(None, created)]).await {
+        Ok(view) => Ok(Created { view, existed: false }),
+        Err(StoreError::AliasTaken(id)) => {
+            let view = gateway.session(caller, id).await?.view().await?;
+            Ok(Created { view, existed: true })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes a log's first events and opens its slot.
+async fn begin(
+    gateway: &Gateway,
+    caller: &Caller,
+    door: &str,
+    events: Vec<(Option<moongate_protocol::Timestamp>, Event)>,
+) -> Result<moongate_protocol::SessionView, StoreError> {
+    let ids = gateway.ids();
+    let session = ids.make(SessionId::new);
+    let (epoch, now) = (ids.epoch(), ids.now());
+    let mut seq = Seq::ZERO;
+    let envelopes: Vec<_> = events
+        .into_iter()
+        .map(|(at, event)| {
+            seq = seq.next();
+            Envelope { epoch, seq, at: at.unwrap_or(now), session, event }
+        })
+        .collect();
+    let damaged = || StoreError::Damaged("a log begins with session.created".into());
+    let view = Summary::fold(&envelopes).ok_or_else(damaged)?.view().clone();
+    let identity = Identity {
+        tenant: caller.tenant().clone(),
+        owner: view.owner.clone(),
+        namespace: view.namespace.clone(),
+        agent: view.agent.clone(),
+        door: door.into(),
+    };
+    let records: Vec<_> = envelopes.into_iter().map(|envelope| Arc::new(Record::new(envelope))).collect();
+    let row = SessionRow { tenant: identity.tenant.clone(), door: door.into(), view: view.clone() };
+    let store = gateway.store();
+    let fence = store.fence();
+    let append = Append { fence, expected: Seq::ZERO, records: records.clone(), row, idempotency: None };
+    store.append(append).await?;
+    let slot = gateway.slot(session, identity, Position { epoch, seq });
+    gateway.shared.activity.publish(slot.identity(), &records);
+    Ok(view)
+}
+
+impl Gateway {
+    /// A new session of the caller's whose log begins as another's up to `at` (all of it when absent).
+    ///
+    /// # Errors
+    /// `invalid_position` when `at` is beyond the head.
+    pub async fn fork(
+        &self,
+        caller: &Caller,
+        from: &SessionHandle,
+        at: Option<Seq>,
+        title: Option<String>,
+    ) -> Result<Created, Refusal> {
+        crate::session::check_title(title.as_ref())?;
+        if !caller.may(Scope::SessionsWrite) {
+            return Err(crate::gateway::forbidden("this key lacks the scope sessions:write"));
+        }
+        let head = from.head().seq;
+        let at = at.unwrap_or(head);
+        if at > head || at == Seq::ZERO {
+            let message = format!("the log has events 1 to {head}");
+            return Err(Refusal::new(ErrorCode::InvalidPosition, message));
+        }
+        let mut events: Vec<_> = events_to(from, at)
+            .await?
+            .into_iter()
+            .map(|envelope| (Some(envelope.at), without_alias(envelope.event)))
+            .collect();
+        let by = caller.principal().clone();
+        events.push((None, Event::SessionForked(SessionForked { from: from.id(), at, by: by.clone() })));
+        if title.is_some() {
+            let (metadata, archived, agent, policy) = (None, None, None, None);
+            let updated = SessionUpdated { title, metadata, archived, agent, policy, by };
+            events.push((None, Event::SessionUpdated(updated)));
+        }
+        let view = begin(self, caller, "native", events).await?;
+        Ok(Created { view, existed: false })
+    }
+
+    /// A new session of the caller's from exported events, which become its own.
+    ///
+    /// # Errors
+    /// `invalid_request` when the events are no log.
+    pub async fn import(&self, caller: &Caller, log: Vec<Envelope>) -> Result<Created, Refusal> {
+        if !caller.may(Scope::SessionsWrite) {
+            return Err(crate::gateway::forbidden("this key lacks the scope sessions:write"));
+        }
+        let invalid = |message: &str| Refusal::new(ErrorCode::InvalidRequest, message);
+        if log.len() > BIRTH_EVENTS {
+            return Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!("a log has at most {BIRTH_EVENTS} events"),
+            ));
+        }
+        let gapless = log.iter().zip(1..).all(|(envelope, seq)| envelope.seq == Seq(seq));
+        if !gapless || !matches!(log.first().map(|e| &e.event), Some(Event::SessionCreated(_))) {
+            return Err(invalid("an export begins with session.created and has every event once, in order"));
+        }
+        let (from, at) =
+            log.last().map(|last| (last.session, last.seq)).ok_or_else(|| invalid("no events"))?;
+        let catalog = self.catalog();
+        let mut events: Vec<_> = log
+            .into_iter()
+            .map(|envelope| (Some(envelope.at), adopt(envelope.event, caller, &catalog)))
+            .collect();
+        let by = caller.principal().clone();
+        events.push((None, Event::SessionForked(SessionForked { from, at, by })));
+        let view = begin(self, caller, "native", events).await?;
+        Ok(Created { view, existed: false })
+    }
+}
+
+async fn events_to(from: &SessionHandle, at: Seq) -> Result<Vec<Envelope>, Refusal> {
+    let mut events = Vec::new();
+    let mut after = Seq::ZERO;
+    while after < at {
+        let records = from.read(after, READ_BATCH).await?;
+        let Some(last) = records.last() else { break };
+        after = last.position().seq;
+        for record in records.iter().filter(|record| record.position().seq <= at) {
+            let envelope = record.envelope().map_err(|e| StoreError::Damaged(e.to_string()))?;
+            events.push(envelope.clone());
+        }
+        if events.len() > BIRTH_EVENTS {
+            return Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!("a fork has at most {BIRTH_EVENTS} events"),
+            ));
+        }
+    }
+    Ok(events)
+}
+
+/// An alias names one session: a copy goes without.
+fn without_alias(event: Event) -> Event {
+    match event {
+        Event::SessionCreated(created) => Event::SessionCreated(SessionCreated { alias: None, ..created }),
+        other => other,
+    }
+}
+
+/// What came from elsewhere belongs to who brought it, and talks to an agent there is.
+fn adopt(event: Event, caller: &Caller, catalog: &crate::Catalog) -> Event {
+    match without_alias(event) {
+        Event::SessionCreated(created) => {
+            let known = catalog.agents.contains_key(&created.agent) && caller.may_use(&created.agent);
+            let agent = if known { created.agent } else { catalog.default_agent.clone() };
+            let namespace = match caller.may_enter(&created.namespace) {
+                true => created.namespace,
+                false => crate::gateway::own_namespace(caller),
+            };
+            let owner = caller.principal().clone();
+            Event::SessionCreated(SessionCreated { owner, agent, namespace, ..created })
+        }
+        other => other,
+    }
+}

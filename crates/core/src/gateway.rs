@@ -1,0 +1,369 @@
+//! The table of sessions in use, and everything that is asked of more than one session.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use moongate_protocol::{
+    AgentName, Alias, ErrorCode, Metadata, Namespace, Position, Principal, SessionId, SessionView, Tenant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use crate::turns::TurnPermit;
+use crate::{
+    ActivityFollower, Caller, CallerLimits, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Scopes, Store,
+    activity::{Activity, sees},
+    feed::Feed,
+    session::{Identity, SessionHandle, Slot},
+    turns::Turns,
+};
+
+/// How often slots nobody uses are dropped.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How long an idempotency key is kept.
+const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(25 * 3600);
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The durable log.
+    pub store: Arc<dyn Store>,
+    /// Agents, models, tools.
+    pub catalog: Catalog,
+    /// Clock and chance.
+    pub ids: Ids,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// What all actors, turns and handles of a gateway share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ids: Ids,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) turns: Turns,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) activity: Activity,
+    /// No new work.
+    pub(crate) draining: CancellationToken,
+    /// No work.
+    pub(crate) stopped: CancellationToken,
+    catalog: RwLock<Arc<Catalog>>,
+    slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
+}
+
+impl Shared {
+    /// The configuration in force.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops a deleted session's slot.
+    pub(crate) fn forget(&self, session: SessionId) {
+        self.slots().remove(&session);
+    }
+
+    /// Drops slots without actor and followers.
+    fn tidy_up(&self) {
+        self.slots().retain(|_, slot| Arc::strong_count(slot) > 1 || slot.is_live());
+    }
+}
+
+/// The server is about to stop.
+pub(crate) fn going_away() -> Refusal {
+    Refusal::later(ErrorCode::Unavailable, "the server is going away; try again soon", Duration::from_secs(2))
+}
+
+/// The caller's rights do not reach this far.
+pub(crate) fn forbidden(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::Forbidden, message)
+}
+
+/// What a caller wants a new session to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewSession {
+    /// Who answers; the default agent when absent.
+    pub agent: Option<AgentName>,
+    /// What to show in a list.
+    pub title: Option<String>,
+    /// Where it belongs; the caller's own namespace when absent.
+    pub namespace: Option<Namespace>,
+    /// Labels.
+    pub metadata: Metadata,
+    /// The client's own name for it.
+    pub alias: Option<Alias>,
+}
+
+/// A session that was made, or found under its alias.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// What clients are shown.
+    pub view: SessionView,
+    /// It was there before.
+    pub existed: bool,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct SessionPage {
+    /// Newest activity first.
+    pub items: Vec<SessionView>,
+    /// More rows follow after the last item.
+    pub more: bool,
+}
+
+/// All sessions of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Gateway {
+    /// A gateway that has not begun to work; see [`Gateway::recover`].
+    pub fn new(parts: Parts) -> Self {
+        let shared = Arc::new(Shared {
+            turns: Turns::new(&parts.limits),
+            store: parts.store,
+            ids: parts.ids,
+            limits: Arc::new(parts.limits),
+            tasks: TaskTracker::new(),
+            activity: Activity::new(),
+            draining: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            catalog: RwLock::new(Arc::new(parts.catalog)),
+            slots: Mutex::default(),
+        });
+        shared.tasks.spawn(keep_house(Arc::clone(&shared)));
+        Self { shared }
+    }
+
+    /// Finishes what a restart interrupted: turns without an end and inputs that wait. Returns how many
+    /// sessions were taken up.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn recover(&self) -> Result<usize, Refusal> {
+        let unfinished = self.shared.store.unfinished().await?;
+        for session in &unfinished {
+            match self.open(*session).await {
+                Ok(slot) => self.handle(slot, gateway_caller()).wake().await,
+                Err(refusal) => {
+                    tracing::error!(session.id = %session, %refusal, "a session cannot be taken up");
+                }
+            }
+        }
+        Ok(unfinished.len())
+    }
+
+    /// The store behind it all.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Clock and chance.
+    pub fn ids(&self) -> &Ids {
+        &self.shared.ids
+    }
+
+    /// The configuration in force.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.shared.catalog()
+    }
+
+    /// Exchanges the configuration; a running turn keeps what it began with.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        *self.shared.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+    }
+
+    /// Number of running turns.
+    pub fn running_turns(&self) -> usize {
+        self.shared.turns.count()
+    }
+
+    /// Number of sessions with an actor or a follower.
+    pub fn open_sessions(&self) -> usize {
+        self.shared.slots().len()
+    }
+
+    /// Makes a session, or finds the one the same door's client gave this alias.
+    ///
+    /// # Errors
+    /// When the caller may not, or a value is not acceptable.
+    pub async fn create(&self, caller: &Caller, door: &str, new: NewSession) -> Result<Created, Refusal> {
+        crate::session::check_title(new.title.as_ref())?;
+        crate::session::check_metadata(&new.metadata)?;
+        require(caller, Scope::SessionsWrite)?;
+        if self.shared.draining.is_cancelled() {
+            return Err(going_away());
+        }
+        if let Some(alias) = &new.alias
+            && let Some(id) = self.shared.store.by_alias(caller.tenant(), door, alias).await?
+        {
+            let view = self.session(caller, id).await?.view().await?;
+            return Ok(Created { view, existed: true });
+        }
+        let catalog = self.catalog();
+        let agent = new.agent.clone().unwrap_or_else(|| catalog.default_agent.clone());
+        catalog.agent(&agent)?;
+        if !caller.may_use(&agent) {
+            return Err(forbidden("this key may not use that agent"));
+        }
+        let namespace = new.namespace.clone().unwrap_or_else(|| own_namespace(caller));
+        if !caller.may_enter(&namespace) {
+            return Err(forbidden("this key may not use that namespace"));
+        }
+        crate::birth::create(self, caller, door, crate::birth::Plan { new, agent, namespace }).await
+    }
+
+    /// A session the caller may see.
+    ///
+    /// # Errors
+    /// `not_found` when there is none, or it is not the caller's: the same answer for both.
+    pub async fn session(&self, caller: &Caller, id: SessionId) -> Result<SessionHandle, Refusal> {
+        require_read(caller)?;
+        let slot = self.open(id).await?;
+        if !sees(caller, slot.identity()) {
+            return Err(Refusal::not_found("session"));
+        }
+        Ok(self.handle(slot, caller.clone()))
+    }
+
+    /// The session a door's client calls `alias`.
+    ///
+    /// # Errors
+    /// As [`Gateway::session`].
+    pub async fn by_alias(
+        &self,
+        caller: &Caller,
+        door: &str,
+        alias: &Alias,
+    ) -> Result<SessionHandle, Refusal> {
+        require_read(caller)?;
+        let found = self.shared.store.by_alias(caller.tenant(), door, alias).await?;
+        self.session(caller, found.ok_or_else(|| Refusal::not_found("session"))?).await
+    }
+
+    /// The sessions the caller may see, newest activity first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(&self, caller: &Caller, mut query: ListQuery) -> Result<SessionPage, Refusal> {
+        require_read(caller)?;
+        let limit = query.limit;
+        query.limit = limit + 1;
+        if !caller.sees_all_owners() {
+            query.owner = Some(caller.principal().clone());
+        }
+        let mut items = Vec::new();
+        let mut more = true;
+        // Narrowed keys skip rows: go on until the page is full or the list ends.
+        while more && items.len() <= limit {
+            let rows = self.shared.store.list(caller.tenant(), &query).await?;
+            more = rows.len() == query.limit;
+            query.after = rows.last().map(|row| (row.view.updated_at, row.view.id));
+            let visible =
+                |view: &SessionView| caller.may_enter(&view.namespace) && caller.may_use(&view.agent);
+            items.extend(rows.into_iter().map(|row| row.view).filter(visible));
+        }
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Ok(SessionPage { items, more })
+    }
+
+    /// Follows the events of all sessions the caller may see, from now on.
+    pub fn follow_all(&self, caller: &Caller) -> ActivityFollower {
+        self.shared.activity.follow(caller.clone())
+    }
+
+    /// Takes no new work; lets running turns go on for `patience`, then stops everything. Turns that did not
+    /// end are taken up again at the next start.
+    pub async fn drain(&self, patience: Duration) {
+        self.shared.draining.cancel();
+        let over = tokio::time::Instant::now() + patience;
+        while self.running_turns() > 0 && tokio::time::Instant::now() < over {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.shared.stopped.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Fires when the server begins to go away.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.shared.draining
+    }
+
+    pub(crate) fn handle(&self, slot: Arc<Slot>, caller: Caller) -> SessionHandle {
+        SessionHandle::new(Arc::clone(&self.shared), slot, caller)
+    }
+
+    /// The slot of a session, made from its row when nobody uses the session yet.
+    async fn open(&self, id: SessionId) -> Result<Arc<Slot>, Refusal> {
+        if let Some(slot) = self.shared.slots().get(&id) {
+            return Ok(Arc::clone(slot));
+        }
+        let row = self.shared.store.session(id).await?.ok_or_else(|| Refusal::not_found("session"))?;
+        let identity = Identity {
+            tenant: row.tenant,
+            owner: row.view.owner,
+            namespace: row.view.namespace,
+            agent: row.view.agent,
+            door: row.door,
+        };
+        Ok(self.slot(id, identity, row.view.head))
+    }
+
+    /// The slot of a session whose identity is known.
+    pub(crate) fn slot(&self, id: SessionId, identity: Identity, head: Position) -> Arc<Slot> {
+        let fresh = || Arc::new(Slot::new(id, identity, Arc::new(Feed::new(id, head))));
+        Arc::clone(self.shared.slots().entry(id).or_insert_with(fresh))
+    }
+}
+
+/// Who the gateway is when nobody asked.
+fn gateway_caller() -> Caller {
+    #[expect(clippy::expect_used, reason = "the literals are within the grammars")]
+    let (tenant, principal): (Tenant, Principal) =
+        ("default".parse().expect("a tenant"), "gateway".parse().expect("a principal"));
+    Caller::authenticated(tenant, principal, Scopes::default(), CallerLimits::default())
+}
+
+fn require(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
+    if caller.may(scope) {
+        return Ok(());
+    }
+    Err(forbidden(&format!("this key lacks the scope {}", scope.as_str())))
+}
+
+fn require_read(caller: &Caller) -> Result<(), Refusal> {
+    require(caller, Scope::SessionsRead)
+}
+
+pub(crate) fn own_namespace(caller: &Caller) -> Namespace {
+    let text = format!("user:{}", caller.principal());
+    #[expect(
+        clippy::expect_used,
+        reason = "a principal's alphabet is within a namespace's, and it is shorter"
+    )]
+    text.parse().expect("a namespace")
+}
+
+async fn keep_house(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.stopped.cancelled() => return,
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+        }
+        shared.tidy_up();
+        let kept = i64::try_from(IDEMPOTENCY_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let before = moongate_protocol::Timestamp::from_millis(shared.ids.now().as_millis() - kept);
+        if let Err(error) = shared.store.sweep(before).await {
+            tracing::warn!(%error, "expired rows could not be removed");
+        }
+    }
+}

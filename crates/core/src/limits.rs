@@ -1,0 +1,87 @@
+//! Every bound of the engine: a name, a default, its unit and its reason. Doors have their own.
+
+use std::time::Duration;
+
+/// Waiting inputs a session may have: more is a client that does not listen.
+pub const QUEUE_INPUTS: usize = 64;
+/// Turns a node runs at once: each holds a provider connection and a prompt.
+pub const TURNS_PER_NODE: usize = 256;
+/// Turns one caller runs at once, so that one cannot take the whole node.
+pub const TURNS_PER_CALLER: usize = 16;
+/// Bytes of one input's text: about 64,000 tokens.
+pub const INPUT_TEXT_BYTES: usize = 256 * 1024;
+/// Parts of one input.
+pub const INPUT_PARTS: usize = 64;
+/// Bytes of a session's or an input's metadata.
+pub const METADATA_BYTES: usize = 16 * 1024;
+/// Bytes of a title.
+pub const TITLE_BYTES: usize = 1024;
+/// Model calls of one turn: past it the agent goes in circles.
+pub const MODEL_CALLS_PER_TURN: u64 = 50;
+/// Wall time of one turn.
+pub const TURN_DURATION: Duration = Duration::from_secs(3600);
+/// Wall time of one tool call.
+pub const TOOL_DURATION: Duration = Duration::from_secs(300);
+/// Tool calls of one message that run at once.
+pub const PARALLEL_TOOLS: usize = 8;
+/// Tool calls one message may ask for.
+pub const TOOL_CALLS_PER_MESSAGE: usize = 128;
+/// Bytes of one tool call's arguments.
+pub const TOOL_ARGUMENT_BYTES: usize = 1024 * 1024;
+/// Bytes of a tool's output that are shown to the model.
+pub const TOOL_OUTPUT_SHOWN_BYTES: usize = 64 * 1024;
+/// Bytes of one answer, text and reasoning together: far beyond any model's limit.
+pub const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Times a turn is tried: a turn that ends the process each time must not do so for ever.
+pub const TURN_ATTEMPTS: u32 = 3;
+/// Frames a follower may be behind before it goes back to the log.
+pub const FOLLOWER_FRAMES: usize = 1024;
+/// Bytes of frames a follower may be behind before it goes back to the log.
+pub const FOLLOWER_BYTES: usize = 4 * 1024 * 1024;
+/// Events read from the store at once.
+pub const READ_BATCH: usize = 256;
+/// Commands that wait for a session's actor.
+pub const MAILBOX: usize = 256;
+/// How long an actor with nothing to do stays in memory.
+pub const ACTOR_IDLE: Duration = Duration::from_secs(60);
+/// How long a cancelled turn may take to stop before its task is ended.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// Events a follower of all sessions may be behind before it is told to list again.
+pub const ACTIVITY_EVENTS: usize = 4096;
+/// Part of a model's window that may be full before older messages are summarised, in percent.
+pub const COMPACT_AT_PERCENT: u64 = 80;
+/// Messages at the end of a conversation that are never summarised.
+pub const COMPACT_KEEPS: usize = 6;
+
+/// The bounds an operator may change.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// See [`QUEUE_INPUTS`].
+    pub queue_inputs: usize,
+    /// See [`TURNS_PER_NODE`].
+    pub turns_per_node: usize,
+    /// See [`TURNS_PER_CALLER`].
+    pub turns_per_caller: usize,
+    /// See [`MODEL_CALLS_PER_TURN`].
+    pub model_calls_per_turn: u64,
+    /// See [`TURN_DURATION`].
+    pub turn_duration: Duration,
+    /// See [`TOOL_DURATION`].
+    pub tool_duration: Duration,
+    /// See [`ACTOR_IDLE`].
+    pub actor_idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_inputs: QUEUE_INPUTS,
+            turns_per_node: TURNS_PER_NODE,
+            turns_per_caller: TURNS_PER_CALLER,
+            model_calls_per_turn: MODEL_CALLS_PER_TURN,
+            turn_duration: TURN_DURATION,
+            tool_duration: TOOL_DURATION,
+            actor_idle: ACTOR_IDLE,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A session: one log, one actor, many followers.
+
+mod actor;
+mod decide;
+mod handle;
+mod load;
+mod state;
+mod transcript;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use moongate_protocol::{AgentName, Namespace, Principal, SessionId, Tenant};
+use tokio::sync::mpsc;
+
+pub use self::handle::{Accepted, Cancelled, SessionHandle};
+pub(crate) use self::{
+    actor::Message,
+    decide::{check_metadata, check_title},
+    transcript::{CallState, Entry, PendingCall, Transcript, calls_in},
+};
+use crate::feed::Feed;
+
+/// What never changes about a session.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Behind which wall.
+    pub tenant: Tenant,
+    /// Who owns it.
+    pub owner: Principal,
+    /// Where it belongs.
+    pub namespace: Namespace,
+    /// The agent it began with; narrowed keys are held to it.
+    pub agent: AgentName,
+    /// Which door its alias belongs to.
+    pub door: Arc<str>,
+}
+
+/// A session in use: its live side, and its actor while there is one.
+pub(crate) struct Slot {
+    id: SessionId,
+    identity: Identity,
+    feed: Arc<Feed>,
+    mailbox: Mutex<Option<mpsc::Sender<Message>>>,
+}
+
+impl Slot {
+    pub(crate) fn new(id: SessionId, identity: Identity, feed: Arc<Feed>) -> Self {
+        Self { id, identity, feed, mailbox: Mutex::new(None) }
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// The actor's mailbox; `start` makes an actor when there is none.
+    pub(crate) fn mailbox(&self, start: impl FnOnce() -> mpsc::Sender<Message>) -> mpsc::Sender<Message> {
+        let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*mailbox {
+            Some(sender) if !sender.is_closed() => sender.clone(),
+            _ => mailbox.insert(start()).clone(),
+        }
+    }
+
+    /// Takes the mailbox away if nobody else can be about to write to it: then the actor may end.
+    pub(crate) fn retire(&self, receiver: &mpsc::Receiver<Message>) -> bool {
+        let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = receiver.is_empty() && receiver.sender_strong_count() <= 1;
+        if unused {
+            *mailbox = None;
+        }
+        unused
+    }
+
+    /// Whether an actor works on the session.
+    pub(crate) fn is_live(&self) -> bool {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}

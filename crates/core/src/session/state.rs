@@ -1,0 +1,132 @@
+//! A session's state: the fold of its log. `apply` is pure and total; two folds of one log are equal.
+
+use std::collections::BTreeMap;
+
+use moongate_protocol::{
+    AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, Position, Principal, SessionView, TurnId,
+    UsageTotal,
+};
+
+use super::transcript::Transcript;
+use crate::Summary;
+
+/// The turn that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OpenTurn {
+    pub(crate) id: TurnId,
+    pub(crate) attempt: u32,
+    pub(crate) agent: AgentSnapshot,
+    /// What its inputs change about the agent.
+    pub(crate) overrides: Overrides,
+    /// Who set it off: whose share of running turns it counts against.
+    pub(crate) author: Principal,
+    pub(crate) usage: UsageTotal,
+    /// Tokens of the last model call's prompt and answer: how full the model's window is.
+    pub(crate) window_used: u64,
+}
+
+/// What a waiting input carries besides its words.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WaitingInput {
+    pub(crate) author: Principal,
+    pub(crate) overlap: Overlap,
+    pub(crate) overrides: Overrides,
+}
+
+/// Everything an actor knows of its session.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct State {
+    pub(crate) summary: Summary,
+    pub(crate) transcript: Transcript,
+    pub(crate) turn: Option<OpenTurn>,
+    pub(crate) waiting: BTreeMap<InputId, WaitingInput>,
+}
+
+impl State {
+    /// The state after a log's first event; `None` unless that is `session.created`.
+    pub(crate) fn begin(first: &Envelope) -> Option<Self> {
+        let summary = Summary::begin(first)?;
+        Some(Self { summary, transcript: Transcript::default(), turn: None, waiting: BTreeMap::new() })
+    }
+
+    /// Takes the next event in.
+    pub(crate) fn apply(&mut self, envelope: &Envelope) {
+        self.transcript.apply(envelope);
+        match &envelope.event {
+            Event::InputAccepted(input) => {
+                let waiting = WaitingInput {
+                    author: input.author.clone(),
+                    overlap: input.overlap,
+                    overrides: input.overrides.clone(),
+                };
+                self.waiting.insert(input.input, waiting);
+            }
+            Event::InputWithdrawn(withdrawn) => {
+                self.waiting.remove(&withdrawn.input);
+            }
+            Event::TurnStarted(started) => {
+                let taken: Vec<_> = started.inputs.iter().filter_map(|id| self.waiting.remove(id)).collect();
+                let author = taken.first().map_or_else(|| self.view().owner.clone(), |w| w.author.clone());
+                let overrides = taken.into_iter().next_back().map(|w| w.overrides).unwrap_or_default();
+                self.turn = Some(OpenTurn {
+                    id: started.turn,
+                    attempt: started.attempt,
+                    agent: started.agent.clone(),
+                    overrides,
+                    author,
+                    usage: UsageTotal::default(),
+                    window_used: 0,
+                });
+            }
+            Event::TurnResumed(resumed) => {
+                if let Some(turn) = &mut self.turn {
+                    turn.attempt = resumed.attempt;
+                }
+            }
+            Event::MessageCompleted(message) => {
+                if let Some(input) = message.input {
+                    self.waiting.remove(&input);
+                }
+            }
+            Event::UsageRecorded(usage) => {
+                if let Some(turn) = &mut self.turn {
+                    turn.usage.add_call(usage.tokens, usage.cost);
+                    turn.window_used = usage.tokens.input.saturating_add(usage.tokens.output);
+                }
+            }
+            Event::ContextCompacted(_) => {
+                if let Some(turn) = &mut self.turn {
+                    turn.window_used = 0;
+                }
+            }
+            Event::SessionForked(_) => {
+                self.turn = None;
+                self.waiting.clear();
+            }
+            event if event.ends_turn().is_some() => self.turn = None,
+            _ => {}
+        }
+        self.summary.apply(envelope);
+    }
+
+    /// What clients are shown.
+    pub(crate) fn view(&self) -> &SessionView {
+        self.summary.view()
+    }
+
+    /// The last event.
+    pub(crate) fn head(&self) -> Position {
+        self.view().head
+    }
+
+    /// The inputs that wait, first to run first.
+    pub(crate) fn queue(&self) -> impl Iterator<Item = InputId> {
+        self.view().queue.iter().map(|queued| queued.input)
+    }
+
+    /// The waiting inputs that join a running turn at its next model call.
+    pub(crate) fn steering(&self) -> Vec<InputId> {
+        let steers = |input: &InputId| self.waiting.get(input).is_some_and(|w| w.overlap == Overlap::Steer);
+        self.queue().filter(steers).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! The conversation as prompts need it: a fold of the log's messages, calls and summaries.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use moongate_protocol::{
+    BlobHash, CallId, ContextCompacted, Effect, Envelope, Event, InputId, ItemId, MessageCompleted, Part,
+    Role, Seq, ToolFinished, ToolOutcome,
+};
+use serde_json::Value;
+
+/// One message of the conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// The event it came with.
+    pub(crate) seq: Seq,
+    pub(crate) role: Role,
+    pub(crate) parts: Arc<[Part]>,
+    /// The model did not end it itself; its tool calls were never started.
+    pub(crate) partial: bool,
+}
+
+/// What became of a call the model asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum CallState {
+    /// Not started.
+    Asked,
+    /// Started; how it ended is not known.
+    Started(Effect),
+    /// Ended.
+    Finished { outcome: ToolOutcome, content: Arc<[Part]> },
+}
+
+/// A summary that stands for the entries up to and with `to`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Compacted {
+    pub(crate) to: Seq,
+    pub(crate) text: Arc<str>,
+}
+
+/// The conversation so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Transcript {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) calls: HashMap<(ItemId, CallId), CallState>,
+    pub(crate) compacted: Option<Compacted>,
+    /// What inputs say that no turn has taken up yet.
+    waiting: BTreeMap<InputId, Vec<Part>>,
+}
+
+/// A call of the last message that has no result yet.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PendingCall {
+    pub(crate) item: ItemId,
+    pub(crate) call: CallId,
+    pub(crate) tool: String,
+    pub(crate) arguments: Value,
+    /// It was started before a restart, with this effect.
+    pub(crate) started: Option<Effect>,
+}
+
+impl Transcript {
+    pub(crate) fn apply(&mut self, envelope: &Envelope) {
+        match &envelope.event {
+            Event::InputAccepted(input) => {
+                self.waiting.insert(input.input, input.parts.clone());
+            }
+            Event::InputWithdrawn(withdrawn) => {
+                self.waiting.remove(&withdrawn.input);
+            }
+            Event::TurnStarted(started) => {
+                let said = started.inputs.iter().filter_map(|input| self.waiting.remove(input)).flatten();
+                let parts: Vec<Part> = said.collect();
+                self.push(envelope.seq, Role::User, parts, false);
+            }
+            Event::MessageCompleted(message) => self.complete(envelope.seq, message),
+            Event::ToolCalled(called) => {
+                self.calls.insert((called.item, called.call.clone()), CallState::Started(called.effect));
+            }
+            Event::ToolFinished(finished) => self.finish(finished),
+            Event::ContextCompacted(compacted) => self.compact(compacted),
+            Event::SessionForked(_) => self.waiting.clear(),
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, seq: Seq, role: Role, parts: Vec<Part>, partial: bool) {
+        self.entries.push(Entry { seq, role, parts: parts.into(), partial });
+    }
+
+    fn complete(&mut self, seq: Seq, message: &MessageCompleted) {
+        if let Some(input) = message.input {
+            self.waiting.remove(&input);
+        }
+        if message.role == Role::Assistant && !message.partial {
+            for (item, call, ..) in calls_in(&message.parts) {
+                self.calls.insert((item, call.clone()), CallState::Asked);
+            }
+        }
+        self.push(seq, message.role, message.parts.clone(), message.partial);
+    }
+
+    fn finish(&mut self, finished: &ToolFinished) {
+        let state =
+            CallState::Finished { outcome: finished.outcome, content: finished.content.clone().into() };
+        self.calls.insert((finished.item, finished.call.clone()), state);
+    }
+
+    fn compact(&mut self, compacted: &ContextCompacted) {
+        let dropped: Vec<Entry> = self.entries.extract_if(.., |entry| entry.seq <= compacted.to).collect();
+        for (item, call, ..) in dropped.iter().flat_map(|entry| calls_in(&entry.parts)) {
+            self.calls.remove(&(item, call.clone()));
+        }
+        self.compacted = Some(Compacted { to: compacted.to, text: compacted.summary.as_str().into() });
+    }
+
+    /// The calls of the last message that have no result yet, in the model's order.
+    pub(crate) fn pending_calls(&self) -> Vec<PendingCall> {
+        let last = self.entries.last().filter(|entry| entry.role == Role::Assistant && !entry.partial);
+        let calls = last.into_iter().flat_map(|entry| calls_in(&entry.parts));
+        calls
+            .filter_map(|(item, call, tool, arguments)| {
+                let started = match self.calls.get(&(item, call.clone())) {
+                    Some(CallState::Finished { .. }) => return None,
+                    Some(CallState::Started(effect)) => Some(*effect),
+                    Some(CallState::Asked) | None => None,
+                };
+                let (call, tool, arguments) = (call.clone(), tool.to_owned(), arguments.clone());
+                Some(PendingCall { item, call, tool, arguments, started })
+            })
+            .collect()
+    }
+
+    /// The blobs a prompt of this conversation needs.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = BlobHash> {
+        let results = self.calls.values().filter_map(|state| match state {
+            CallState::Finished { content, .. } => Some(content),
+            _ => None,
+        });
+        let parts = self.entries.iter().map(|entry| &entry.parts).chain(results);
+        parts.flat_map(|parts| parts.iter()).filter_map(|part| match part {
+            Part::Image { blob } | Part::File { blob, .. } => Some(blob.hash),
+            _ => None,
+        })
+    }
+
+    /// Whether the last thing said is a model's complete answer without calls.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.entries.last().is_some_and(|entry| {
+            entry.role == Role::Assistant && !entry.partial && calls_in(&entry.parts).next().is_none()
+        })
+    }
+}
+
+/// The tool calls among parts.
+pub(crate) fn calls_in(parts: &[Part]) -> impl Iterator<Item = (ItemId, &CallId, &str, &Value)> {
+    parts.iter().filter_map(|part| match part {
+        Part::ToolCall { item, call, tool, arguments } => Some((*item, call, tool.as_str(), arguments)),
+        _ => None,
+    })
+}

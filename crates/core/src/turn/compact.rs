@@ -1,0 +1,119 @@
+//! A conversation that outgrows its model's window: older messages are summarised by the model, the log is
+//! kept whole.
+
+use std::sync::Arc;
+
+use moongate_protocol::{ContextCompacted, ErrorCode, Event, ItemId, Part, Seq, Tokens, UsageRecorded};
+use tokio::time::Instant;
+
+use super::{Ended, Over, Step, Then, Turn, Verdict, Work, answer::Answer, new_item};
+use crate::{
+    Fault, Model, ModelInfo, ModelRequest, PromptMessage,
+    feed::Feed,
+    limits::{COMPACT_AT_PERCENT, COMPACT_KEEPS},
+    session::Transcript,
+};
+
+/// How the model is asked for a summary.
+const INSTRUCTION: &str = "Summarise the conversation so far for yourself, because it will be removed and only \
+     your summary kept. Keep: what the person wants, decisions and their reasons, facts, names, numbers, paths, \
+     open questions, and what was done with what result. Leave out greetings and repetition. Answer with the \
+     summary only.";
+
+/// Which events a summary would replace, and what they say.
+#[derive(Clone, Debug)]
+pub(crate) struct Range {
+    from: Seq,
+    to: Seq,
+    prompt: Vec<Arc<PromptMessage>>,
+}
+
+/// What could be summarised: everything but the last messages, cut before something a person said.
+pub(crate) fn range(transcript: &Transcript) -> Option<Range> {
+    let entries = &transcript.entries;
+    let most = entries.len().checked_sub(COMPACT_KEEPS)?;
+    let says_user = |index: &usize| entries[*index].role == moongate_protocol::Role::User;
+    let cut = (1..=most).rev().find(says_user)?;
+    let mut older = transcript.clone();
+    older.entries.truncate(cut);
+    let from = entries.first()?.seq;
+    let to = older.entries.last()?.seq;
+    Some(Range { from, to, prompt: super::prompt::build(&older) })
+}
+
+/// Whether the window is too full for another call, and what to do about it.
+pub(crate) fn needed(work: &Work, info: &ModelInfo) -> Option<Range> {
+    let window = info.context_window?;
+    let too_full = work.window_used.saturating_mul(100) >= window.saturating_mul(COMPACT_AT_PERCENT);
+    if too_full { work.compactable.clone() } else { None }
+}
+
+impl Turn {
+    /// Has the model summarise `range` and writes the summary down.
+    pub(super) async fn compact(&self, model: &Arc<dyn Model>, range: Range) -> Step<Work> {
+        let mut messages = range.prompt;
+        let ask = vec![Part::text(INSTRUCTION)];
+        match messages.last().map(Arc::as_ref) {
+            Some(PromptMessage::User(said)) => {
+                let parts = said.iter().cloned().chain(ask).collect();
+                messages.pop();
+                messages.push(Arc::new(PromptMessage::User(parts)));
+            }
+            _ => messages.push(Arc::new(PromptMessage::User(ask))),
+        }
+        let request = ModelRequest { system: Arc::clone(&self.agent.system), messages, ..Default::default() };
+        let mut stream = model.call(request);
+        // A summary is not part of the conversation: it is written where nobody follows.
+        let unseen = Feed::new(self.session, self.feed.head());
+        let mut answer = Answer::new(self.id, &self.ids);
+        let deadline = Instant::now() + self.limits.turn_duration;
+        let mut pieces = Vec::new();
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => break Ended::Cancelled,
+                () = stream.next(&mut pieces) => {}
+                () = tokio::time::sleep_until(deadline) => {
+                    let message = "summarising took longer than the turn may take";
+                    break Ended::Failed(Fault::new(ErrorCode::LimitReached, message));
+                }
+            }
+            match answer.take(&mut pieces, &unseen) {
+                Some(super::End::Finish(reason)) => break Ended::Complete(reason),
+                Some(super::End::Fault(fault)) => break Ended::Failed(fault),
+                None => {}
+            }
+        };
+        let mut events = Vec::new();
+        if let Some(tokens) = answer.usage {
+            events.push(self.summary_usage(stream.model(), tokens));
+        }
+        match ended {
+            Ended::Complete(_) => {
+                let summary = Part::join_text(&answer.parts());
+                let item: ItemId = new_item(&self.ids);
+                let (turn, from, to) = (self.id, range.from, range.to);
+                events.push(Event::ContextCompacted(ContextCompacted { turn, from, to, item, summary }));
+                match self.report(events, Then::CallModel).await? {
+                    Verdict::Call(work) => Ok(work),
+                    Verdict::Go | Verdict::Stop | Verdict::Ended => Err(Over),
+                }
+            }
+            Ended::Cancelled => self.stop(vec!["model".into()]).await,
+            Ended::Failed(fault) => {
+                self.fail(events, fault).await?;
+                Err(Over)
+            }
+        }
+    }
+
+    fn summary_usage(&self, info: &ModelInfo, tokens: Tokens) -> Event {
+        Event::UsageRecorded(UsageRecorded {
+            turn: self.id,
+            model: info.name.clone(),
+            tokens,
+            cost: info.price.as_ref().map(|price| price.cost(tokens)),
+            price_source: info.price.as_ref().map(|price| price.source.clone()),
+        })
+    }
+}
