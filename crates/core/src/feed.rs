@@ -239,11 +239,6 @@ impl Feed {
         state.wake();
     }
 
-    /// Forgets the unfinished items of a model call that begins anew.
-    pub(crate) fn forget(&self, items: &[ItemId]) {
-        lock(&self.state).open.retain(|open| !items.contains(&open.item));
-    }
-
     /// Tells followers of a passing state. `waiting` is also told to those who come later.
     pub(crate) fn notify(&self, notice: Notice) {
         let mut state = lock(&self.state);

@@ -493,7 +493,6 @@ impl Actor {
             blobs: transcript.blobs().collect(),
             calls_made: turn.map_or(0, |turn| turn.usage.calls),
             window_used: turn.map_or(0, |turn| turn.window_used),
-            compactable: compactable(transcript),
         }
     }
 
@@ -517,6 +516,8 @@ impl Actor {
                 Verdict::Ended
             }
             Then::CallModel => self.go_on(events).await?,
+            Then::Compact if stopping => Verdict::Stop,
+            Then::Compact => Verdict::Compact(compactable(&self.state.transcript).map(Box::new)),
             Then::Complete(_) if !stopping && !self.state.steering().is_empty() => self.go_on(events).await?,
             over => {
                 self.end_turn(events, over).await?;
@@ -582,7 +583,7 @@ impl Actor {
                 let by = cancelled_by.unwrap_or_else(|| owner.clone());
                 Event::TurnCancelled(TurnCancelled { turn, by, stopped, usage })
             }
-            Then::Go | Then::CallModel => return Ok(()),
+            Then::Go | Then::CallModel | Then::Compact => return Ok(()),
         });
         let (mut append, mut records) = self.prepare(events);
         let next = self.with_context(&owner, start_next).filter(|_| !self.shared.draining.is_cancelled());

@@ -11,15 +11,30 @@ use moongate_protocol::{
 };
 use serde_json::Value;
 
-/// One message of the conversation.
+use crate::{PromptMessage, turn::prompt};
+
+/// One message of the conversation, as a prompt has it: built once, shared by all later prompts.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     /// The event it came with.
     pub(crate) seq: Seq,
-    pub(crate) role: Role,
-    pub(crate) parts: Arc<[Part]>,
-    /// The model did not end it itself; its tool calls were never started.
+    /// `User` or `Assistant`; it may have no parts, and is no part of any prompt then.
+    pub(crate) message: Arc<PromptMessage>,
+    /// The model did not end it itself.
     pub(crate) partial: bool,
+}
+
+impl Entry {
+    pub(crate) fn parts(&self) -> &[Part] {
+        match &*self.message {
+            PromptMessage::User(parts) | PromptMessage::Assistant(parts) => parts,
+            PromptMessage::ToolResult { content, .. } => content,
+        }
+    }
+
+    pub(crate) fn is_users(&self) -> bool {
+        matches!(&*self.message, PromptMessage::User(_))
+    }
 }
 
 /// What became of a call the model asked for.
@@ -30,7 +45,7 @@ pub(crate) enum CallState {
     /// Started; how it ended is not known.
     Started(Effect),
     /// Ended.
-    Finished { outcome: ToolOutcome, content: Arc<[Part]> },
+    Finished { content: Arc<[Part]>, is_error: bool },
 }
 
 /// A summary that stands for the entries up to and with `to`.
@@ -87,7 +102,11 @@ impl Transcript {
     }
 
     fn push(&mut self, seq: Seq, role: Role, parts: Vec<Part>, partial: bool) {
-        self.entries.push(Entry { seq, role, parts: parts.into(), partial });
+        let message = match role {
+            Role::User => PromptMessage::User(prompt::spoken(parts)),
+            Role::Assistant => PromptMessage::Assistant(prompt::said(parts, partial)),
+        };
+        self.entries.push(Entry { seq, message: Arc::new(message), partial });
     }
 
     fn complete(&mut self, seq: Seq, message: &MessageCompleted) {
@@ -103,14 +122,15 @@ impl Transcript {
     }
 
     fn finish(&mut self, finished: &ToolFinished) {
-        let state =
-            CallState::Finished { outcome: finished.outcome, content: finished.content.clone().into() };
+        let content = prompt::result(finished.content.clone());
+        let is_error = finished.outcome != ToolOutcome::Ok;
+        let state = CallState::Finished { content: content.into(), is_error };
         self.calls.insert((finished.item, finished.call.clone()), state);
     }
 
     fn compact(&mut self, compacted: &ContextCompacted) {
         let dropped: Vec<Entry> = self.entries.extract_if(.., |entry| entry.seq <= compacted.to).collect();
-        for (item, call, ..) in dropped.iter().flat_map(|entry| calls_in(&entry.parts)) {
+        for (item, call, ..) in dropped.iter().flat_map(|entry| calls_in(entry.parts())) {
             self.calls.remove(&(item, call.clone()));
         }
         self.compacted = Some(Compacted { to: compacted.to, text: compacted.summary.as_str().into() });
@@ -118,8 +138,8 @@ impl Transcript {
 
     /// The calls of the last message that have no result yet, in the model's order.
     pub(crate) fn pending_calls(&self) -> Vec<PendingCall> {
-        let last = self.entries.last().filter(|entry| entry.role == Role::Assistant && !entry.partial);
-        let calls = last.into_iter().flat_map(|entry| calls_in(&entry.parts));
+        let last = self.entries.last().filter(|entry| !entry.is_users());
+        let calls = last.into_iter().flat_map(|entry| calls_in(entry.parts()));
         calls
             .filter_map(|(item, call, tool, arguments)| {
                 let started = match self.calls.get(&(item, call.clone())) {
@@ -139,8 +159,8 @@ impl Transcript {
             CallState::Finished { content, .. } => Some(content),
             _ => None,
         });
-        let parts = self.entries.iter().map(|entry| &entry.parts).chain(results);
-        parts.flat_map(|parts| parts.iter()).filter_map(|part| match part {
+        let parts = self.entries.iter().map(Entry::parts).chain(results.map(|content| &content[..]));
+        parts.flatten().filter_map(|part| match part {
             Part::Image { blob } | Part::File { blob, .. } => Some(blob.hash),
             _ => None,
         })
@@ -149,7 +169,7 @@ impl Transcript {
     /// Whether the last thing said is a model's complete answer without calls.
     pub(crate) fn is_answered(&self) -> bool {
         self.entries.last().is_some_and(|entry| {
-            entry.role == Role::Assistant && !entry.partial && calls_in(&entry.parts).next().is_none()
+            !entry.is_users() && !entry.partial && calls_in(entry.parts()).next().is_none()
         })
     }
 }

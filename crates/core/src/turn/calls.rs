@@ -45,7 +45,7 @@ impl Turn {
             }
             match self.report(vec![Event::ToolFinished(result)], Then::Go).await? {
                 Verdict::Go => {}
-                Verdict::Stop | Verdict::Call(_) | Verdict::Ended => return Err(Over),
+                Verdict::Stop | Verdict::Call(_) | Verdict::Compact(_) | Verdict::Ended => return Err(Over),
             }
         }
         drop(running);
@@ -54,7 +54,7 @@ impl Turn {
         }
         match self.report(Vec::new(), Then::CallModel).await? {
             Verdict::Call(work) => Ok(work),
-            Verdict::Go | Verdict::Stop | Verdict::Ended => Err(Over),
+            Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => Err(Over),
         }
     }
 
@@ -99,7 +99,7 @@ impl Turn {
         if prepared.call.started.is_none() {
             match self.report(vec![Event::ToolCalled(self.called(&prepared, effect))], Then::Go).await? {
                 Verdict::Go => {}
-                Verdict::Stop | Verdict::Call(_) | Verdict::Ended => {
+                Verdict::Stop | Verdict::Call(_) | Verdict::Compact(_) | Verdict::Ended => {
                     return Ok(ToolResult::ended(ToolOutcome::Cancelled, "The turn was stopped before."));
                 }
             }

@@ -32,7 +32,7 @@ pub(crate) struct Range {
 pub(crate) fn range(transcript: &Transcript) -> Option<Range> {
     let entries = &transcript.entries;
     let most = entries.len().checked_sub(COMPACT_KEEPS)?;
-    let says_user = |index: &usize| entries[*index].role == moongate_protocol::Role::User;
+    let says_user = |index: &usize| entries[*index].is_users();
     let cut = (1..=most).rev().find(says_user)?;
     let mut older = transcript.clone();
     older.entries.truncate(cut);
@@ -41,16 +41,26 @@ pub(crate) fn range(transcript: &Transcript) -> Option<Range> {
     Some(Range { from, to, prompt: super::prompt::build(&older) })
 }
 
-/// Whether the window is too full for another call, and what to do about it.
-pub(crate) fn needed(work: &Work, info: &ModelInfo) -> Option<Range> {
-    let window = info.context_window?;
-    let too_full = work.window_used.saturating_mul(100) >= window.saturating_mul(COMPACT_AT_PERCENT);
-    if too_full { work.compactable.clone() } else { None }
+/// Whether the window is too full for another call.
+pub(super) fn is_needed(work: &Work, info: &ModelInfo) -> bool {
+    info.context_window.is_some_and(|window| {
+        work.window_used.saturating_mul(100) >= window.saturating_mul(COMPACT_AT_PERCENT)
+    })
 }
 
 impl Turn {
-    /// Has the model summarise `range` and writes the summary down.
-    pub(super) async fn compact(&self, model: &Arc<dyn Model>, range: Range) -> Step<Work> {
+    /// Has the model summarise what can be summarised and writes the summary down. `None` when there is
+    /// nothing to summarise.
+    pub(super) async fn compact(&self, model: &Arc<dyn Model>) -> Step<Option<Work>> {
+        match self.report(Vec::new(), Then::Compact).await? {
+            Verdict::Compact(Some(range)) => self.summarise(model, *range).await.map(Some),
+            Verdict::Compact(None) => Ok(None),
+            Verdict::Stop => self.stop(Vec::new()).await.map(Some),
+            Verdict::Go | Verdict::Call(_) | Verdict::Ended => Err(Over),
+        }
+    }
+
+    async fn summarise(&self, model: &Arc<dyn Model>, range: Range) -> Step<Work> {
         let mut messages = range.prompt;
         let ask = vec![Part::text(INSTRUCTION)];
         match messages.last().map(Arc::as_ref) {
@@ -96,7 +106,7 @@ impl Turn {
                 events.push(Event::ContextCompacted(ContextCompacted { turn, from, to, item, summary }));
                 match self.report(events, Then::CallModel).await? {
                     Verdict::Call(work) => Ok(work),
-                    Verdict::Go | Verdict::Stop | Verdict::Ended => Err(Over),
+                    Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => Err(Over),
                 }
             }
             Ended::Cancelled => self.stop(vec!["model".into()]).await,

@@ -37,6 +37,8 @@ pub(crate) enum Then {
     Go,
     /// Call the model again, with all that has been said meanwhile.
     CallModel,
+    /// Summarise older messages.
+    Compact,
     /// The turn is over.
     Complete(StopReason),
     /// The turn is over and failed.
@@ -60,6 +62,8 @@ pub(crate) enum Verdict {
     Go,
     /// The prompt to call the model with.
     Call(Work),
+    /// What may be summarised, if anything.
+    Compact(Option<Box<compact::Range>>),
     /// It was told to stop; its facts were not written.
     Stop,
     /// It is over.
@@ -78,8 +82,6 @@ pub(crate) struct Work {
     pub(crate) calls_made: u64,
     /// Tokens the last call's prompt and answer had.
     pub(crate) window_used: u64,
-    /// What a summary would replace, should the model's window be too full.
-    pub(crate) compactable: Option<compact::Range>,
 }
 
 /// Everything a turn needs from the outside.
@@ -131,12 +133,14 @@ impl Turn {
                 let message = format!("the model {} is not configured any more", self.model_name());
                 return self.fail(Vec::new(), Fault::new(ErrorCode::Unprocessable, message)).await;
             };
-            if let Some(range) = compact::needed(&work, model.info()) {
+            if compact::is_needed(&work, model.info()) {
                 if let Some(committed) = committed.take() {
                     committed.await.map_err(|_| Over)?;
                 }
-                work = self.compact(&model, range).await?;
-                continue;
+                if let Some(compacted) = self.compact(&model).await? {
+                    work = compacted;
+                    continue;
+                }
             }
             work = match self.call_model(&model, work, committed.take(), deadline).await? {
                 Some(work) => work,
@@ -159,12 +163,11 @@ impl Turn {
     async fn call_model(
         &self,
         model: &Arc<dyn Model>,
-        mut work: Work,
+        work: Work,
         committed: Option<oneshot::Receiver<()>>,
         deadline: Instant,
     ) -> Step<Option<Work>> {
         let attachments = self.attachments(&work.blobs).await;
-        let compactable = work.compactable.take();
         let mut stream = model.call(self.request(work, attachments));
         let mut answer = Answer::new(self.id, &self.ids);
         let end = self.stream(&mut *stream, &mut answer, committed, deadline).await?;
@@ -181,12 +184,12 @@ impl Turn {
                 events.splice(0..0, self.broken_off(answer, StopReason::Cancelled));
                 self.report(events, Then::Cancelled(vec!["model".into()])).await.map(into_work)
             }
-            Ended::Failed(fault) if fault.code == ErrorCode::ContextTooLong && compactable.is_some() => {
-                self.feed.forget(&[answer.item]);
-                let Some(range) = compactable else { return Ok(None) };
-                self.compact(model, range).await.map(Some)
-            }
             Ended::Failed(fault) => {
+                if fault.code == ErrorCode::ContextTooLong
+                    && let Some(work) = self.compact(model).await?
+                {
+                    return Ok(Some(work));
+                }
                 events.splice(0..0, self.broken_off(answer, StopReason::Cut));
                 self.fail(events, fault).await.map(|()| None)
             }
@@ -352,7 +355,7 @@ fn asks_for_tools(message: &MessageCompleted) -> bool {
 fn into_work(verdict: Verdict) -> Option<Work> {
     match verdict {
         Verdict::Call(work) => Some(work),
-        Verdict::Go | Verdict::Stop | Verdict::Ended => None,
+        Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => None,
     }
 }
 

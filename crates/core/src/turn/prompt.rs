@@ -7,7 +7,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use moongate_protocol::{CallId, Part, Role, ToolOutcome};
+use moongate_protocol::{CallId, Part};
 
 use crate::{
     PromptMessage,
@@ -19,107 +19,120 @@ const GO_ON: &str = "(continue)";
 /// Stands before a summary of older messages.
 const SUMMARY_INTRO: &str = "(Summary of the conversation so far, which was too long to keep whole:)\n";
 
-/// Builds the prompt of a conversation.
+/// Builds the prompt of a conversation. Messages that need no change are shared with earlier prompts.
 pub(crate) fn build(transcript: &Transcript) -> Vec<Arc<PromptMessage>> {
-    let mut prompt = Prompt::default();
+    let mut prompt =
+        Prompt { messages: Vec::with_capacity(transcript.entries.len() + 1), calls: HashSet::new() };
     if let Some(compacted) = &transcript.compacted {
-        prompt.user(vec![Part::text(format!("{SUMMARY_INTRO}{}", compacted.text))]);
+        let parts = vec![Part::text(format!("{SUMMARY_INTRO}{}", compacted.text))];
+        prompt.push(Arc::new(PromptMessage::User(parts)));
     }
-    for entry in &transcript.entries {
-        match entry.role {
-            Role::User => prompt.user(spoken(&entry.parts)),
-            Role::Assistant => prompt.assistant(transcript, entry),
+    for entry in transcript.entries.iter().filter(|entry| !entry.parts().is_empty()) {
+        if entry.is_users() {
+            prompt.user(&entry.message);
+        } else {
+            prompt.assistant(transcript, entry);
         }
     }
     prompt.finish()
 }
 
-#[derive(Default)]
+/// What a person's message contributes: not its empty texts.
+pub(crate) fn spoken(mut parts: Vec<Part>) -> Vec<Part> {
+    parts.retain(|part| part.as_text().is_none_or(|text| !text.trim().is_empty()));
+    parts
+}
+
+/// What an assistant message contributes: not its empty texts; of a message that was broken off neither calls,
+/// which never ran, nor reasoning, which is not signed. Reasoning alone is not a message to any provider.
+pub(crate) fn said(mut parts: Vec<Part>, partial: bool) -> Vec<Part> {
+    parts.retain(|part| match part {
+        Part::Text { text } => !text.trim().is_empty(),
+        Part::Reasoning { .. } | Part::ToolCall { .. } => !partial,
+        Part::Image { .. } | Part::File { .. } => true,
+    });
+    if parts.iter().all(|part| matches!(part, Part::Reasoning { .. })) {
+        parts.clear();
+    }
+    parts
+}
+
+/// What a call's result contributes; never nothing.
+pub(crate) fn result(content: Vec<Part>) -> Vec<Part> {
+    let mut content = spoken(content);
+    if content.is_empty() {
+        content.push(Part::text("(no output)"));
+    }
+    content
+}
+
 struct Prompt {
     messages: Vec<Arc<PromptMessage>>,
+    /// The calls so far: an id that came before names that call, not another.
     calls: HashSet<CallId>,
 }
 
 impl Prompt {
-    fn last(&self) -> Option<&PromptMessage> {
-        self.messages.last().map(Arc::as_ref)
+    fn push(&mut self, message: Arc<PromptMessage>) {
+        self.messages.push(message);
     }
 
-    fn push(&mut self, message: PromptMessage) {
-        self.messages.push(Arc::new(message));
+    fn user(&mut self, message: &Arc<PromptMessage>) {
+        let (Some(PromptMessage::User(before)), PromptMessage::User(parts)) =
+            (self.messages.last().map(Arc::as_ref), &**message)
+        else {
+            return self.push(Arc::clone(message));
+        };
+        let joined = before.iter().chain(parts).cloned().collect();
+        self.messages.pop();
+        self.push(Arc::new(PromptMessage::User(joined)));
     }
 
-    fn user(&mut self, parts: Vec<Part>) {
-        if parts.is_empty() {
-            return;
-        }
-        match self.messages.pop().map(Arc::unwrap_or_clone) {
-            Some(PromptMessage::User(mut before)) => {
-                before.extend(parts);
-                self.push(PromptMessage::User(before));
-            }
-            other => {
-                self.messages.extend(other.map(Arc::new));
-                self.push(PromptMessage::User(parts));
-            }
-        }
+    fn go_on(&mut self) {
+        self.push(Arc::new(PromptMessage::User(vec![Part::text(GO_ON)])));
     }
 
     fn assistant(&mut self, transcript: &Transcript, entry: &Entry) {
-        let parts = self.said(entry);
-        if parts.is_empty() {
-            return;
+        if matches!(self.messages.last().map(Arc::as_ref), None | Some(PromptMessage::Assistant(_))) {
+            self.go_on();
         }
-        if !matches!(self.last(), Some(PromptMessage::User(_) | PromptMessage::ToolResult { .. })) {
-            self.user(vec![Part::text(GO_ON)]);
+        if calls_in(entry.parts()).next().is_none() {
+            return self.push(Arc::clone(&entry.message));
         }
-        let results: Vec<_> =
-            calls_in(&parts).map(|(item, call, tool, _)| (item, call.clone(), tool.to_owned())).collect();
-        self.push(PromptMessage::Assistant(parts));
-        for (item, call, tool) in results {
-            let (is_error, content) = result(transcript.calls.get(&(item, call.clone())));
-            self.push(PromptMessage::ToolResult { call, tool, is_error, content });
+        let calls = &mut self.calls;
+        let fresh =
+            |part: &&Part| !matches!(part, Part::ToolCall { call, .. } if !calls.insert(call.clone()));
+        let parts: Vec<Part> = entry.parts().iter().filter(fresh).cloned().collect();
+        if parts.len() == entry.parts().len() {
+            self.push(Arc::clone(&entry.message));
+        } else {
+            let parts = said(parts, false);
+            if parts.is_empty() {
+                return;
+            }
+            self.push(Arc::new(PromptMessage::Assistant(parts)));
         }
-    }
-
-    /// What an assistant message contributes: not its empty texts; of a message that was broken off neither
-    /// calls, which never ran, nor reasoning, which is not signed.
-    fn said(&mut self, entry: &Entry) -> Vec<Part> {
-        let kept = |part: &&Part| match part {
-            Part::Text { text } => !text.trim().is_empty(),
-            Part::Reasoning { .. } => !entry.partial,
-            Part::ToolCall { call, .. } => !entry.partial && self.calls.insert(call.clone()),
-            Part::Image { .. } | Part::File { .. } => true,
-        };
-        let parts: Vec<Part> = entry.parts.iter().filter(kept).cloned().collect();
-        // Reasoning alone is not a message to any provider.
-        let only_reasoning = parts.iter().all(|part| matches!(part, Part::Reasoning { .. }));
-        if only_reasoning { Vec::new() } else { parts }
+        let asked = self.messages.last().map(Arc::clone);
+        let Some(PromptMessage::Assistant(parts)) = asked.as_deref() else { return };
+        for (item, call, tool, _) in calls_in(parts) {
+            let (is_error, content) = answer(transcript.calls.get(&(item, call.clone())));
+            let (call, tool) = (call.clone(), tool.to_owned());
+            self.push(Arc::new(PromptMessage::ToolResult { call, tool, is_error, content }));
+        }
     }
 
     fn finish(mut self) -> Vec<Arc<PromptMessage>> {
-        if matches!(self.last(), None | Some(PromptMessage::Assistant(_))) {
-            self.user(vec![Part::text(GO_ON)]);
+        if matches!(self.messages.last().map(Arc::as_ref), None | Some(PromptMessage::Assistant(_))) {
+            self.go_on();
         }
         self.messages
     }
 }
 
-fn spoken(parts: &[Part]) -> Vec<Part> {
-    let says = |part: &&Part| part.as_text().is_none_or(|text| !text.trim().is_empty());
-    parts.iter().filter(says).cloned().collect()
-}
-
 /// What the model is told of a call. One without a stored end gets words that say what is known, never more.
-fn result(state: Option<&CallState>) -> (bool, Vec<Part>) {
+fn answer(state: Option<&CallState>) -> (bool, Vec<Part>) {
     match state {
-        Some(CallState::Finished { outcome, content }) => {
-            let mut content = spoken(content);
-            if content.is_empty() {
-                content.push(Part::text("(no output)"));
-            }
-            (*outcome != ToolOutcome::Ok, content)
-        }
+        Some(CallState::Finished { content, is_error }) => (*is_error, content.to_vec()),
         Some(CallState::Started(_)) => (true, vec![Part::text(crate::turn::UNKNOWN_OUTCOME)]),
         Some(CallState::Asked) | None => {
             (true, vec![Part::text("This call was not started: the turn was stopped before.")])
