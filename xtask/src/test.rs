@@ -14,11 +14,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     if !shell::has_cargo_command("nextest") {
         return shell::run(shell::cargo().args(["test", "--workspace"]).args(&options.runner));
     }
-    shell::run(shell::cargo().args(["nextest", "run", "--workspace"]).args(&options.runner))?;
     // nextest leaves documentation examples out; with a selection of tests nobody asked for them.
     if options.runner.is_empty() {
         report("documentation examples");
         shell::run(shell::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
     }
-    Ok(())
+    shell::run(shell::cargo().args(["nextest", "run", "--workspace"]).args(&options.runner))
 }
