@@ -11,13 +11,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
+    // A selection of packages and `--workspace` exclude each other; without both, cargo takes all packages.
     if !shell::has_cargo_command("nextest") {
-        return shell::run(shell::cargo().args(["test", "--workspace"]).args(&options.runner));
+        return shell::run(shell::cargo().arg("test").args(&options.runner));
     }
     // nextest leaves documentation examples out; with a selection of tests nobody asked for them.
     if options.runner.is_empty() {
         report("documentation examples");
-        shell::run(shell::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+        shell::run(shell::cargo().args(["test", "--doc", "--quiet"]))?;
     }
-    shell::run(shell::cargo().args(["nextest", "run", "--workspace"]).args(&options.runner))
+    shell::run(shell::cargo().args(["nextest", "run"]).args(&options.runner))
 }
