@@ -5,32 +5,29 @@
 use std::{sync::Arc, time::Duration};
 
 use moongate_protocol::{
-    Command as SessionCommand, Envelope, ErrorCode, Event, InputId, ItemId, MessageCompleted, Notice,
-    Position, Principal, Role, SessionView, StopReason, TurnCancelled, TurnCompleted, TurnFailed, TurnId,
-    TurnResumed,
+    Command as SessionCommand, ErrorCode, Event, InputId, Position, Principal, SessionView, StopReason,
+    TurnId, TurnResumed,
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Slot,
-    decide::{Context, Decision, TurnChange, decide, start_next},
-    load::load,
-    state::{OpenTurn, State},
+    decide::{Decision, TurnChange, decide, start_next},
+    log::Log,
+    running::{Running, hear_from},
 };
 use crate::{
-    Append, Fault, IdempotencyRow, Record, Refusal, SessionRow, StoreError,
+    Append, Fault, IdempotencyRow, Refusal, StoreError,
     gateway::{Shared, TurnPermit},
-    limits::{CANCEL_GRACE, TURN_ATTEMPTS},
-    turn::{Report, Then, Turn, Verdict, Work, compactable, prompt},
+    limits::TURN_ATTEMPTS,
+    turn::Then,
 };
 
-/// Reports that wait for the actor: a turn and its parallel calls have at most this many under way.
-const REPORTS: usize = 16;
+/// Where a command's answer goes.
+pub(super) type Reply = oneshot::Sender<Result<Done, Refusal>>;
 
 /// A caller's command, and where the answer goes.
 pub(crate) struct Command {
@@ -56,29 +53,8 @@ pub(crate) struct Done {
     pub(crate) stopped: Option<(TurnId, Vec<String>)>,
 }
 
-/// A turn's task.
-struct Running {
-    id: TurnId,
-    cancel: CancellationToken,
-    task: JoinHandle<()>,
-    reports: mpsc::Receiver<Report>,
-    /// Who wants it stopped; the first counts.
-    cancelled_by: Option<Principal>,
-    /// Who is answered when it has stopped.
-    waiters: Vec<oneshot::Sender<Result<Done, Refusal>>>,
-    /// When a turn that was told to stop is not waited for any more.
-    give_up: Option<Instant>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-        self.task.abort();
-    }
-}
-
 /// Why the actor ends.
-enum Stop {
+pub(super) enum Stop {
     /// The store did not take an append: the state in memory is worth nothing.
     Failed(StoreError),
     /// The session is deleted, or the node stops.
@@ -86,11 +62,12 @@ enum Stop {
 }
 
 pub(super) struct Actor {
-    shared: Arc<Shared>,
-    slot: Arc<Slot>,
-    state: State,
-    running: Option<Running>,
-    permit: Option<TurnPermit>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) log: Log,
+    pub(super) running: Option<Running>,
+    /// The running turn's share of the node, where a command took it.
+    pub(super) permit: Option<TurnPermit>,
 }
 
 /// Starts the actor of a session and returns its mailbox.
@@ -102,14 +79,14 @@ pub(crate) fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> mpsc::Sender<Mess
 }
 
 async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<Message>) {
-    let state = match load(&*shared.store, slot.id()).await {
-        Ok(state) => state,
+    let log = match Log::open(Arc::clone(&shared), Arc::clone(&slot)).await {
+        Ok(log) => log,
         Err(error) => {
             refuse_all(&slot, &mut mailbox, &error).await;
             return;
         }
     };
-    let mut actor = Actor { shared, slot, state, running: None, permit: None };
+    let mut actor = Actor { shared, slot, log, running: None, permit: None };
     let ended = match actor.recover().await {
         Ok(()) => actor.live(&mut mailbox).await,
         Err(stop) => Err(stop),
@@ -180,7 +157,7 @@ impl Actor {
 
     /// Finishes what a restart interrupted: a turn without an end goes on or fails, a waiting input starts.
     async fn recover(&mut self) -> Result<(), Stop> {
-        let Some(turn) = &self.state.turn else { return self.start_waiting().await };
+        let Some(turn) = &self.log.state.turn else { return self.start_waiting().await };
         let (id, attempt) = (turn.id, turn.attempt + 1);
         if attempt > TURN_ATTEMPTS {
             let message =
@@ -189,11 +166,11 @@ impl Actor {
                 .end_turn(Vec::new(), Then::Fail(Fault::new(ErrorCode::AttemptsExhausted, message)))
                 .await;
         }
-        if self.state.transcript.is_answered() {
+        if self.log.state.transcript.is_answered() {
             return self.end_turn(Vec::new(), Then::Complete(StopReason::EndTurn)).await;
         }
         let fence = self.shared.store.fence().0;
-        self.append(vec![Event::TurnResumed(TurnResumed { turn: id, attempt, fence })]).await?;
+        self.log.write(vec![Event::TurnResumed(TurnResumed { turn: id, attempt, fence })]).await?;
         self.begin_turn();
         Ok(())
     }
@@ -202,23 +179,11 @@ impl Actor {
         if self.shared.draining.is_cancelled() {
             return Ok(());
         }
-        let by = self.state.view().owner.clone();
-        let Some(event) = self.with_context(&by, start_next) else { return Ok(()) };
-        self.append(vec![event]).await?;
+        let by = self.log.state.view().owner.clone();
+        let Some(event) = self.log.decide(&by, start_next) else { return Ok(()) };
+        self.log.write(vec![event]).await?;
         self.begin_turn();
         Ok(())
-    }
-
-    fn with_context<T>(&self, by: &Principal, decide: impl FnOnce(&State, &Context<'_>) -> T) -> T {
-        let catalog = self.shared.catalog();
-        let context = Context {
-            ids: &self.shared.ids,
-            limits: &self.shared.limits,
-            catalog: &catalog,
-            fence: self.shared.store.fence(),
-            by,
-        };
-        decide(&self.state, &context)
     }
 
     async fn obey(&mut self, message: Message) -> Result<(), Stop> {
@@ -229,17 +194,14 @@ impl Actor {
             drop(reply.send(answer));
             return Ok(());
         }
-        let decision = match self.with_context(&by, |state, context| decide(state, &command, context)) {
+        let decision = match self.log.decide(&by, |state, context| decide(state, &command, context)) {
             Ok(decision) => decision,
             Err(refusal) => {
                 drop(reply.send(Err(refusal)));
                 return Ok(());
             }
         };
-        match self.carry_out(by, command, decision, reply).await {
-            Err(Stop::Failed(error)) => Err(Stop::Failed(error)),
-            other => other,
-        }
+        self.carry_out(by, command, decision, reply).await
     }
 
     async fn carry_out(
@@ -247,7 +209,7 @@ impl Actor {
         by: Principal,
         command: SessionCommand,
         decision: Decision,
-        reply: oneshot::Sender<Result<Done, Refusal>>,
+        reply: Reply,
     ) -> Result<(), Stop> {
         if decision.change == TurnChange::Start {
             match self.shared.turns.try_acquire(&by) {
@@ -275,7 +237,7 @@ impl Actor {
             command,
             SessionCommand::Submit(_) | SessionCommand::Withdraw(_) | SessionCommand::Cancel(_)
         ) {
-            self.notify_queue();
+            self.log.show_queue();
         }
         match (decision.change, &mut self.running) {
             (TurnChange::Stop, Some(running)) => {
@@ -307,22 +269,23 @@ impl Actor {
         if events.is_empty() {
             return Ok(None);
         }
-        let (append, records) = self.prepare(events);
-        let append = Append { idempotency: self.idempotency_row(command, input, &records), ..append };
+        let mut draft = self.log.draft(events);
+        draft.idempotency = self.idempotency_row(command, input, &draft);
+        let first = draft.records.first().map(|record| record.position());
         let committed = (change == TurnChange::Start).then(|| self.begin_turn_early());
-        self.commit(append, &records).await?;
+        self.log.commit(draft).await?;
         if let Some(committed) = committed {
             // A turn that is gone already says so in its own way.
             let _gone = committed.send(());
         }
-        Ok(records.first().map(|record| record.position()))
+        Ok(first)
     }
 
     fn idempotency_row(
         &self,
         command: &SessionCommand,
         input: Option<InputId>,
-        records: &[Arc<Record>],
+        draft: &Append,
     ) -> Option<IdempotencyRow> {
         let SessionCommand::Submit(new) = command else { return None };
         let (idempotency, input) = (new.idempotency.as_ref()?, input?);
@@ -330,8 +293,8 @@ impl Actor {
             key: idempotency.key.clone(),
             body_hash: idempotency.body_hash,
             input,
-            position: records.first()?.position(),
-            queue_length: self.state.view().queue.len(),
+            position: draft.records.first()?.position(),
+            queue_length: self.log.state.view().queue.len(),
             at: self.shared.ids.now(),
         })
     }
@@ -356,12 +319,12 @@ impl Actor {
         }
     }
 
-    fn done(&self, input: Option<InputId>) -> Done {
-        let view = self.state.view().clone();
+    pub(super) fn done(&self, input: Option<InputId>) -> Done {
+        let view = self.log.state.view().clone();
         Done { position: view.head, view, input, stopped: None }
     }
 
-    async fn delete(&mut self, reply: oneshot::Sender<Result<Done, Refusal>>) -> Result<(), Stop> {
+    async fn delete(&mut self, reply: Reply) -> Result<(), Stop> {
         drop(self.running.take());
         let done = self.done(None);
         let deleted = self.shared.store.delete(self.slot.id(), self.shared.store.fence()).await;
@@ -370,278 +333,6 @@ impl Actor {
         self.shared.forget(self.slot.id());
         deleted.map_err(Stop::Failed)?;
         Err(Stop::Over)
-    }
-
-    fn notify_queue(&self) {
-        let (session, queue) = (self.slot.id(), self.state.queue().collect());
-        self.slot.feed().notify(Notice::Queue { session, queue });
-    }
-
-    // --- the log ---
-
-    /// Numbers and encodes events and applies them to the state in memory.
-    fn prepare(&mut self, events: Vec<Event>) -> (Append, Vec<Arc<Record>>) {
-        let expected = self.state.head();
-        let at = self.shared.ids.now().max(self.state.view().updated_at);
-        let mut seq = expected.seq;
-        let records: Vec<_> = events
-            .into_iter()
-            .map(|event| {
-                seq = seq.next();
-                let envelope = Envelope { epoch: expected.epoch, seq, at, session: self.slot.id(), event };
-                self.state.apply(&envelope);
-                Arc::new(Record::new(envelope))
-            })
-            .collect();
-        let identity = self.slot.identity();
-        let row = SessionRow {
-            tenant: identity.tenant.clone(),
-            door: Arc::clone(&identity.door),
-            view: self.state.view().clone(),
-        };
-        let append = Append {
-            fence: self.shared.store.fence(),
-            expected: expected.seq,
-            records: records.clone(),
-            row,
-            idempotency: None,
-        };
-        (append, records)
-    }
-
-    async fn commit(&mut self, append: Append, records: &[Arc<Record>]) -> Result<(), Stop> {
-        self.shared.store.append(append).await.map_err(Stop::Failed)?;
-        self.slot.feed().publish(records);
-        self.shared.activity.publish(self.slot.identity(), records);
-        Ok(())
-    }
-
-    async fn append(&mut self, events: Vec<Event>) -> Result<(), Stop> {
-        let (append, records) = self.prepare(events);
-        self.commit(append, &records).await
-    }
-
-    // --- the turn ---
-
-    /// Starts the task of the turn the state is in; its facts are on disk.
-    fn begin_turn(&mut self) {
-        let committed = self.begin_turn_early();
-        // A turn that is gone already says so in its own way.
-        let _gone = committed.send(());
-    }
-
-    /// Starts the task of the turn the state is in; it shows nothing until the sender fires.
-    fn begin_turn_early(&mut self) -> oneshot::Sender<()> {
-        let (committed, gate) = oneshot::channel();
-        let Some(open) = self.state.turn.clone() else { return committed };
-        let (reports, receiver) = mpsc::channel(REPORTS);
-        let cancel = CancellationToken::new();
-        let work = self.work();
-        let turn = self.turn(&open, cancel.clone(), reports);
-        let capacity = if self.permit.is_none() { Some(self.shared.turns.clone()) } else { None };
-        let author = open.author;
-        let task = self.shared.tasks.spawn(async move {
-            // A recovered turn waits for its share of running turns; a submitted one has it already.
-            let _permit = match capacity {
-                Some(turns) => turns.acquire(&author).await,
-                None => None,
-            };
-            turn.run(work, gate).await;
-        });
-        self.running = Some(Running {
-            id: open.id,
-            cancel,
-            task,
-            reports: receiver,
-            cancelled_by: None,
-            waiters: Vec::new(),
-            give_up: None,
-        });
-        committed
-    }
-
-    fn turn(&self, open: &OpenTurn, cancel: CancellationToken, reports: mpsc::Sender<Report>) -> Turn {
-        let catalog = self.shared.catalog();
-        let agents = &catalog.agents;
-        let agent = agents.get(&open.agent.agent).or_else(|| agents.get(&catalog.default_agent)).cloned();
-        let agent = agent.unwrap_or_else(|| {
-            Arc::new(crate::Agent::new(open.agent.agent.clone(), open.agent.model.clone()))
-        });
-        Turn {
-            id: open.id,
-            session: self.slot.id(),
-            tenant: self.slot.identity().tenant.clone(),
-            policy: self.state.view().policy.unwrap_or(agent.policy),
-            agent,
-            overrides: open.overrides.clone(),
-            catalog,
-            feed: Arc::clone(self.slot.feed()),
-            store: Arc::clone(&self.shared.store),
-            ids: self.shared.ids.clone(),
-            limits: Arc::clone(&self.shared.limits),
-            cancel,
-            reports,
-        }
-    }
-
-    fn work(&self) -> Work {
-        let transcript = &self.state.transcript;
-        let turn = self.state.turn.as_ref();
-        Work {
-            prompt: prompt::build(transcript),
-            pending: transcript.pending_calls(),
-            blobs: transcript.blobs().collect(),
-            calls_made: turn.map_or(0, |turn| turn.usage.calls),
-            window_used: turn.map_or(0, |turn| turn.window_used),
-        }
-    }
-
-    /// A turn reports facts and asks what to do next.
-    async fn hear(&mut self, report: Report) -> Result<(), Stop> {
-        if self.running.as_ref().is_none_or(|running| running.id != report.turn) {
-            return Ok(());
-        }
-        let stopping = self.running.as_ref().is_some_and(|running| running.cancelled_by.is_some());
-        let Report { events, then, reply, .. } = report;
-        let verdict = match then {
-            Then::Go if stopping && events.iter().any(|event| matches!(event, Event::ToolCalled(_))) => {
-                Verdict::Stop
-            }
-            Then::Go => {
-                self.append(events).await?;
-                Verdict::Go
-            }
-            Then::CallModel if stopping => {
-                self.end_turn(events, Then::Cancelled(Vec::new())).await?;
-                Verdict::Ended
-            }
-            Then::CallModel => self.go_on(events).await?,
-            Then::Compact if stopping => Verdict::Stop,
-            Then::Compact => Verdict::Compact(compactable(&self.state.transcript).map(Box::new)),
-            Then::Complete(_) if !stopping && !self.state.steering().is_empty() => self.go_on(events).await?,
-            over => {
-                self.end_turn(events, over).await?;
-                Verdict::Ended
-            }
-        };
-        // A turn that was ended does not listen any more.
-        drop(reply.send(verdict));
-        Ok(())
-    }
-
-    /// Writes facts and lets waiting steering inputs join before the next model call.
-    async fn go_on(&mut self, mut events: Vec<Event>) -> Result<Verdict, Stop> {
-        let Some(turn) = self.state.turn.as_ref().map(|turn| turn.id) else { return Ok(Verdict::Ended) };
-        let joining = self.state.steering();
-        for queued in self.state.view().queue.iter().filter(|queued| joining.contains(&queued.input)) {
-            events.push(Event::MessageCompleted(MessageCompleted {
-                turn,
-                item: self.shared.ids.make(ItemId::new),
-                role: Role::User,
-                parts: queued.parts.clone(),
-                stop_reason: None,
-                input: Some(queued.input),
-                partial: false,
-            }));
-        }
-        if !events.is_empty() {
-            self.append(events).await?;
-        }
-        if !joining.is_empty() {
-            self.notify_queue();
-        }
-        Ok(Verdict::Call(self.work()))
-    }
-
-    /// Writes a turn's last facts, its end and the next turn's beginning at once, then starts that.
-    async fn end_turn(&mut self, mut events: Vec<Event>, over: Then) -> Result<(), Stop> {
-        let mut ended = self.running.take();
-        let Some(open) = self.state.turn.clone() else { return Ok(()) };
-        let mut usage = open.usage;
-        for event in &events {
-            if let Event::UsageRecorded(recorded) = event {
-                usage.add_call(recorded.tokens, recorded.cost);
-            }
-        }
-        let turn = open.id;
-        let owner = self.state.view().owner.clone();
-        let cancelled_by = ended.as_mut().and_then(|running| running.cancelled_by.take());
-        let stopped = match &over {
-            Then::Cancelled(stopped) => Some((turn, stopped.clone())),
-            _ => None,
-        };
-        events.push(match over {
-            Then::Complete(stop_reason) => Event::TurnCompleted(TurnCompleted { turn, usage, stop_reason }),
-            Then::Fail(fault) => Event::TurnFailed(TurnFailed {
-                turn,
-                code: fault.code,
-                message: fault.message,
-                retryable: fault.code.retryable(),
-                usage,
-            }),
-            Then::Cancelled(stopped) => {
-                let by = cancelled_by.unwrap_or_else(|| owner.clone());
-                Event::TurnCancelled(TurnCancelled { turn, by, stopped, usage })
-            }
-            Then::Go | Then::CallModel | Then::Compact => return Ok(()),
-        });
-        let (mut append, mut records) = self.prepare(events);
-        let next = self.with_context(&owner, start_next).filter(|_| !self.shared.draining.is_cancelled());
-        if let Some(next) = next {
-            let (after, more) = self.prepare(vec![next]);
-            append.row = after.row;
-            append.records.extend(after.records);
-            records.extend(more);
-        }
-        let committed = self.state.turn.is_some().then(|| self.begin_turn_early());
-        if committed.is_none() {
-            self.permit = None;
-        }
-        self.commit(append, &records).await?;
-        if let Some(committed) = committed {
-            let _gone = committed.send(());
-            self.notify_queue();
-        }
-        self.answer_waiters(ended, stopped.as_ref());
-        Ok(())
-    }
-
-    fn answer_waiters(&self, ended: Option<Running>, stopped: Option<&(TurnId, Vec<String>)>) {
-        let Some(mut ended) = ended else { return };
-        for waiter in ended.waiters.drain(..) {
-            let done = Done { stopped: stopped.cloned(), ..self.done(None) };
-            // Whoever asked may have gone away.
-            drop(waiter.send(Ok(done)));
-        }
-    }
-
-    /// The turn's task ended without saying how: it panicked.
-    async fn turn_vanished(&mut self) -> Result<(), Stop> {
-        tracing::error!(session.id = %self.slot.id(), "a turn ended without an end");
-        let fault = Fault::new(ErrorCode::Internal, "the turn broke off inside the server");
-        self.end_turn(Vec::new(), Then::Fail(fault)).await
-    }
-
-    /// The turn was told to stop and did not in time.
-    async fn end_by_force(&mut self) -> Result<(), Stop> {
-        tracing::warn!(session.id = %self.slot.id(), "a cancelled turn did not stop by itself");
-        self.end_turn(Vec::new(), Then::Cancelled(vec!["turn".into()])).await
-    }
-}
-
-impl Running {
-    fn stop(&mut self, by: Principal) {
-        self.cancelled_by.get_or_insert(by);
-        self.give_up.get_or_insert_with(|| Instant::now() + CANCEL_GRACE);
-        self.cancel.cancel();
-    }
-}
-
-/// The running turn's next report; nothing ever when no turn runs.
-async fn hear_from(running: &mut Option<Running>) -> Option<Report> {
-    match running {
-        Some(running) => running.reports.recv().await,
-        None => std::future::pending().await,
     }
 }
 

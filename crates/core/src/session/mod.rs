@@ -4,6 +4,8 @@ mod actor;
 mod decide;
 mod handle;
 mod load;
+mod log;
+mod running;
 mod state;
 mod transcript;
 

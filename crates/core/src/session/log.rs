@@ -1,0 +1,92 @@
+//! A session's log as its one writer holds it: the fold of everything written, and how more is written.
+
+use std::sync::Arc;
+
+use moongate_protocol::{Envelope, Event, Notice, Principal};
+
+use super::{Slot, actor::Stop, decide::Context, load::load, state::State};
+use crate::{Append, Record, SessionRow, StoreError, gateway::Shared};
+
+pub(super) struct Log {
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    /// The fold of the log, and of what is on its way to the disk.
+    pub(super) state: State,
+}
+
+impl Log {
+    /// Reads a log from the store.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub(super) async fn open(shared: Arc<Shared>, slot: Arc<Slot>) -> Result<Self, StoreError> {
+        let state = load(&*shared.store, slot.id()).await?;
+        Ok(Self { shared, slot, state })
+    }
+
+    /// Lets a decision see what decisions may look at.
+    pub(super) fn decide<T>(&self, by: &Principal, decide: impl FnOnce(&State, &Context<'_>) -> T) -> T {
+        let catalog = self.shared.catalog();
+        let context = Context {
+            ids: &self.shared.ids,
+            limits: &self.shared.limits,
+            catalog: &catalog,
+            fence: self.shared.store.fence(),
+            by,
+        };
+        decide(&self.state, &context)
+    }
+
+    /// Numbers and encodes events and folds them in.
+    pub(super) fn draft(&mut self, events: Vec<Event>) -> Append {
+        let expected = self.state.head();
+        // A wall clock that jumps back does not make an event older than the one before it.
+        let at = self.shared.ids.now().max(self.state.view().updated_at);
+        let mut seq = expected.seq;
+        let records: Vec<_> = events
+            .into_iter()
+            .map(|event| {
+                seq = seq.next();
+                let envelope = Envelope { epoch: expected.epoch, seq, at, session: self.slot.id(), event };
+                self.state.apply(&envelope);
+                Arc::new(Record::new(envelope))
+            })
+            .collect();
+        let fence = self.shared.store.fence();
+        Append { fence, expected: expected.seq, records, row: self.row(), idempotency: None }
+    }
+
+    /// Adds events to a draft: they are written with it or not at all.
+    pub(super) fn extend(&mut self, draft: &mut Append, events: Vec<Event>) {
+        let more = self.draft(events);
+        draft.records.extend(more.records);
+        draft.row = more.row;
+    }
+
+    /// Writes a draft, then tells followers. The state is worth nothing when this fails.
+    pub(super) async fn commit(&self, draft: Append) -> Result<(), Stop> {
+        let records = draft.records.clone();
+        self.shared.store.append(draft).await.map_err(Stop::Failed)?;
+        self.slot.feed().publish(&records);
+        self.shared.activity.publish(self.slot.identity(), &records);
+        Ok(())
+    }
+
+    /// Writes events.
+    pub(super) async fn write(&mut self, events: Vec<Event>) -> Result<(), Stop> {
+        let draft = self.draft(events);
+        self.commit(draft).await
+    }
+
+    /// Tells followers which inputs wait.
+    pub(super) fn show_queue(&self) {
+        let (session, queue) = (self.slot.id(), self.state.queue().collect());
+        self.slot.feed().notify(Notice::Queue { session, queue });
+    }
+
+    fn row(&self) -> SessionRow {
+        let identity = self.slot.identity();
+        let (tenant, door) = (identity.tenant.clone(), Arc::clone(&identity.door));
+        SessionRow { tenant, door, view: self.state.view().clone() }
+    }
+}

@@ -1,0 +1,272 @@
+//! The turn that runs, as its session's actor sees it: begun, heard, ended.
+
+use std::sync::Arc;
+
+use moongate_protocol::{
+    ErrorCode, Event, ItemId, MessageCompleted, Principal, Role, TurnCancelled, TurnCompleted, TurnFailed,
+    TurnId,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    actor::{Actor, Done, Reply, Stop},
+    decide::start_next,
+    state::OpenTurn,
+};
+use crate::{
+    Fault,
+    limits::CANCEL_GRACE,
+    turn::{Report, Then, Turn, Verdict, Work, compactable, prompt},
+};
+
+/// Reports that wait for the actor: a turn and its parallel calls have at most this many under way.
+const REPORTS: usize = 16;
+
+/// A turn's task.
+pub(super) struct Running {
+    id: TurnId,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+    reports: mpsc::Receiver<Report>,
+    /// Who wants it stopped; the first counts.
+    cancelled_by: Option<Principal>,
+    /// Who is answered when it has stopped.
+    pub(super) waiters: Vec<Reply>,
+    /// When a turn that was told to stop is not waited for any more.
+    pub(super) give_up: Option<Instant>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.task.abort();
+    }
+}
+
+impl Running {
+    /// Tells the turn to stop.
+    pub(super) fn stop(&mut self, by: Principal) {
+        self.cancelled_by.get_or_insert(by);
+        self.give_up.get_or_insert_with(|| Instant::now() + CANCEL_GRACE);
+        self.cancel.cancel();
+    }
+}
+
+/// The running turn's next report; nothing ever when no turn runs.
+pub(super) async fn hear_from(running: &mut Option<Running>) -> Option<Report> {
+    match running {
+        Some(running) => running.reports.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Actor {
+    /// Starts the task of the turn the state is in; its facts are on disk.
+    pub(super) fn begin_turn(&mut self) {
+        let committed = self.begin_turn_early();
+        // A turn that is gone already says so in its own way.
+        let _gone = committed.send(());
+    }
+
+    /// Starts the task of the turn the state is in; it shows nothing until the sender fires.
+    pub(super) fn begin_turn_early(&mut self) -> oneshot::Sender<()> {
+        let (committed, gate) = oneshot::channel();
+        let Some(open) = self.log.state.turn.clone() else { return committed };
+        let (reports, receiver) = mpsc::channel(REPORTS);
+        let cancel = CancellationToken::new();
+        let work = self.work();
+        let turn = self.turn(&open, cancel.clone(), reports);
+        let capacity = if self.permit.is_none() { Some(self.shared.turns.clone()) } else { None };
+        let author = open.author;
+        let task = self.shared.tasks.spawn(async move {
+            // A recovered turn waits for its share of running turns; a submitted one has it already.
+            let _permit = match capacity {
+                Some(turns) => turns.acquire(&author).await,
+                None => None,
+            };
+            turn.run(work, gate).await;
+        });
+        self.running = Some(Running {
+            id: open.id,
+            cancel,
+            task,
+            reports: receiver,
+            cancelled_by: None,
+            waiters: Vec::new(),
+            give_up: None,
+        });
+        committed
+    }
+
+    fn turn(&self, open: &OpenTurn, cancel: CancellationToken, reports: mpsc::Sender<Report>) -> Turn {
+        let catalog = self.shared.catalog();
+        let agents = &catalog.agents;
+        let agent = agents.get(&open.agent.agent).or_else(|| agents.get(&catalog.default_agent)).cloned();
+        let agent = agent.unwrap_or_else(|| {
+            Arc::new(crate::Agent::new(open.agent.agent.clone(), open.agent.model.clone()))
+        });
+        Turn {
+            id: open.id,
+            session: self.slot.id(),
+            tenant: self.slot.identity().tenant.clone(),
+            policy: self.log.state.view().policy.unwrap_or(agent.policy),
+            agent,
+            overrides: open.overrides.clone(),
+            catalog,
+            feed: Arc::clone(self.slot.feed()),
+            store: Arc::clone(&self.shared.store),
+            ids: self.shared.ids.clone(),
+            limits: Arc::clone(&self.shared.limits),
+            cancel,
+            reports,
+        }
+    }
+
+    fn work(&self) -> Work {
+        let transcript = &self.log.state.transcript;
+        let turn = self.log.state.turn.as_ref();
+        Work {
+            prompt: prompt::build(transcript),
+            pending: transcript.pending_calls(),
+            blobs: transcript.blobs().collect(),
+            calls_made: turn.map_or(0, |turn| turn.usage.calls),
+            window_used: turn.map_or(0, |turn| turn.window_used),
+        }
+    }
+
+    /// A turn reports facts and asks what to do next.
+    pub(super) async fn hear(&mut self, report: Report) -> Result<(), Stop> {
+        if self.running.as_ref().is_none_or(|running| running.id != report.turn) {
+            return Ok(());
+        }
+        let stopping = self.running.as_ref().is_some_and(|running| running.cancelled_by.is_some());
+        let Report { events, then, reply, .. } = report;
+        let verdict = match then {
+            Then::Go if stopping && events.iter().any(|event| matches!(event, Event::ToolCalled(_))) => {
+                Verdict::Stop
+            }
+            Then::Go => {
+                self.log.write(events).await?;
+                Verdict::Go
+            }
+            Then::CallModel if stopping => {
+                self.end_turn(events, Then::Cancelled(Vec::new())).await?;
+                Verdict::Ended
+            }
+            Then::CallModel => self.go_on(events).await?,
+            Then::Compact if stopping => Verdict::Stop,
+            Then::Compact => Verdict::Compact(compactable(&self.log.state.transcript).map(Box::new)),
+            Then::Complete(_) if !stopping && !self.log.state.steering().is_empty() => {
+                self.go_on(events).await?
+            }
+            over => {
+                self.end_turn(events, over).await?;
+                Verdict::Ended
+            }
+        };
+        // A turn that was ended does not listen any more.
+        drop(reply.send(verdict));
+        Ok(())
+    }
+
+    /// Writes facts and lets waiting steering inputs join before the next model call.
+    async fn go_on(&mut self, mut events: Vec<Event>) -> Result<Verdict, Stop> {
+        let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return Ok(Verdict::Ended) };
+        let joining = self.log.state.steering();
+        for queued in self.log.state.view().queue.iter().filter(|queued| joining.contains(&queued.input)) {
+            events.push(Event::MessageCompleted(MessageCompleted {
+                turn,
+                item: self.shared.ids.make(ItemId::new),
+                role: Role::User,
+                parts: queued.parts.clone(),
+                stop_reason: None,
+                input: Some(queued.input),
+                partial: false,
+            }));
+        }
+        if !events.is_empty() {
+            self.log.write(events).await?;
+        }
+        if !joining.is_empty() {
+            self.log.show_queue();
+        }
+        Ok(Verdict::Call(self.work()))
+    }
+
+    /// Writes a turn's last facts, its end and the next turn's beginning at once, then starts that.
+    pub(super) async fn end_turn(&mut self, mut events: Vec<Event>, over: Then) -> Result<(), Stop> {
+        let mut ended = self.running.take();
+        let Some(open) = self.log.state.turn.clone() else { return Ok(()) };
+        let mut usage = open.usage;
+        for event in &events {
+            if let Event::UsageRecorded(recorded) = event {
+                usage.add_call(recorded.tokens, recorded.cost);
+            }
+        }
+        let turn = open.id;
+        let owner = self.log.state.view().owner.clone();
+        let cancelled_by = ended.as_mut().and_then(|running| running.cancelled_by.take());
+        let stopped = match &over {
+            Then::Cancelled(stopped) => Some((turn, stopped.clone())),
+            _ => None,
+        };
+        events.push(match over {
+            Then::Complete(stop_reason) => Event::TurnCompleted(TurnCompleted { turn, usage, stop_reason }),
+            Then::Fail(fault) => Event::TurnFailed(TurnFailed {
+                turn,
+                code: fault.code,
+                message: fault.message,
+                retryable: fault.code.retryable(),
+                usage,
+            }),
+            Then::Cancelled(stopped) => {
+                let by = cancelled_by.unwrap_or_else(|| owner.clone());
+                Event::TurnCancelled(TurnCancelled { turn, by, stopped, usage })
+            }
+            Then::Go | Then::CallModel | Then::Compact => return Ok(()),
+        });
+        let mut draft = self.log.draft(events);
+        let next = self.log.decide(&owner, start_next).filter(|_| !self.shared.draining.is_cancelled());
+        if let Some(next) = next {
+            self.log.extend(&mut draft, vec![next]);
+        }
+        let committed = self.log.state.turn.is_some().then(|| self.begin_turn_early());
+        if committed.is_none() {
+            self.permit = None;
+        }
+        self.log.commit(draft).await?;
+        if let Some(committed) = committed {
+            let _gone = committed.send(());
+            self.log.show_queue();
+        }
+        self.answer_waiters(ended, stopped.as_ref());
+        Ok(())
+    }
+
+    fn answer_waiters(&self, ended: Option<Running>, stopped: Option<&(TurnId, Vec<String>)>) {
+        let Some(mut ended) = ended else { return };
+        for waiter in ended.waiters.drain(..) {
+            let done = Done { stopped: stopped.cloned(), ..self.done(None) };
+            // Whoever asked may have gone away.
+            drop(waiter.send(Ok(done)));
+        }
+    }
+
+    /// The turn's task ended without saying how: it panicked.
+    pub(super) async fn turn_vanished(&mut self) -> Result<(), Stop> {
+        tracing::error!(session.id = %self.slot.id(), "a turn ended without an end");
+        let fault = Fault::new(ErrorCode::Internal, "the turn broke off inside the server");
+        self.end_turn(Vec::new(), Then::Fail(fault)).await
+    }
+
+    /// The turn was told to stop and did not in time.
+    pub(super) async fn end_by_force(&mut self) -> Result<(), Stop> {
+        tracing::warn!(session.id = %self.slot.id(), "a cancelled turn did not stop by itself");
+        self.end_turn(Vec::new(), Then::Cancelled(vec!["turn".into()])).await
+    }
+}
