@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Moongate's durable log on SQLite: the log, its projections and its attachments in one folder.
+//!
+//! One thread owns the only writing connection. What queues while it flushes goes into its next
+//! transaction, so that many sessions share one flush and nobody waits for a timer. Readers have
+//! connections of their own and never wait for the writer.
+
+mod apply;
+mod backup;
+mod blobs;
+mod check;
+mod connect;
+mod error;
+mod find;
+mod folder;
+mod keys;
+mod lines;
+mod list;
+mod migrate;
+mod prepare;
+mod read;
+mod readers;
+mod rebuild;
+mod store;
+mod usage;
+mod walk;
+mod writer;
+
+pub use backup::{Restored, restore};
+pub use error::OpenError;
+pub use store::SqliteStore;

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What tests of Moongate share.
+
+pub mod store_suite;

@@ -1,0 +1,322 @@
+//! One operation after the other, inside the writer's transaction.
+//!
+//! What may be refused is found out before anything is written, so that a refused operation leaves no trace
+//! and the others of the batch need no savepoint.
+
+use std::collections::HashMap;
+
+use moongate_core::{ApprovalChange, AuditEntry, Fence, IdempotencyRow, KeyRow, SessionRow, StoreError};
+use moongate_protocol::{Seq, SessionId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Result, named_params, params};
+
+use crate::{
+    find::{Doc, Finder},
+    keys,
+    prepare::{Prepared, int, is_busy, state_number},
+};
+
+/// Most sessions whose number is remembered; then all are forgotten and looked up again.
+const MAX_NUMBERS: usize = 65_536;
+/// Most idempotency rows one sweep's transaction removes.
+const SWEEP_ROWS: i64 = 10_000;
+
+/// A change of the store.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Append(Box<Prepared>),
+    Delete(SessionId, Fence),
+    PutKey(Box<KeyRow>),
+    Audit(Box<AuditEntry>),
+    Sweep(Timestamp),
+    /// Make everything written so far findable.
+    Find,
+}
+
+/// How many rows an operation changed, where somebody wants to know; or why it was refused.
+pub(crate) type Outcome = std::result::Result<usize, StoreError>;
+
+/// What the writer remembers between transactions.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    sessions: HashMap<SessionId, i64>,
+    next_session: i64,
+    next_log: i64,
+}
+
+impl Numbers {
+    pub(crate) fn load(connection: &Connection, indexed: i64) -> Result<Self> {
+        let max = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+        let next_session = max("SELECT coalesce(max(no), 0) + 1 FROM session")?;
+        let next_log = max("SELECT coalesce(max(id), 0) + 1 FROM log")?.max(indexed + 1);
+        Ok(Self { sessions: HashMap::new(), next_session, next_log })
+    }
+
+    /// Forgets what a transaction that did not happen taught.
+    pub(crate) fn forget(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// The last row of the log.
+    pub(crate) fn last_log(&self) -> i64 {
+        self.next_log - 1
+    }
+
+    fn of(&mut self, connection: &Connection, id: SessionId) -> Result<Option<i64>> {
+        if let Some(no) = self.sessions.get(&id) {
+            return Ok(Some(*no));
+        }
+        let mut statement = connection.prepare_cached("SELECT no FROM session WHERE id = ?1")?;
+        let no = statement.query_row([blob(id)], |row| row.get(0)).optional()?;
+        if let Some(no) = no {
+            self.remember(id, no);
+        }
+        Ok(no)
+    }
+
+    fn remember(&mut self, id: SessionId, no: i64) {
+        if self.sessions.len() >= MAX_NUMBERS {
+            self.sessions.clear();
+        }
+        self.sessions.insert(id, no);
+    }
+}
+
+/// Everything an operation needs.
+pub(crate) struct Tables<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) numbers: &'a mut Numbers,
+    pub(crate) finder: &'a mut Finder,
+}
+
+impl Tables<'_> {
+    pub(crate) fn apply(&mut self, op: &Op) -> Result<Outcome> {
+        match op {
+            Op::Append(append) => self.append(append),
+            Op::Delete(session, fence) => self.delete(*session, *fence),
+            Op::PutKey(key) => keys::put(self.connection, key).map(Ok),
+            Op::Audit(entry) => keys::audit(self.connection, entry).map(Ok),
+            Op::Sweep(before) => self.sweep(*before).map(Ok),
+            // The batch's last step, so that the whole batch can be found.
+            Op::Find => Ok(Ok(0)),
+        }
+    }
+
+    fn append(&mut self, append: &Prepared) -> Result<Outcome> {
+        let no = match self.numbers.of(self.connection, append.row.view.id)? {
+            Some(no) if self.advance(no, append)? => no,
+            None if append.expected == Seq::ZERO => match self.begin(append)? {
+                Ok(no) => no,
+                Err(refused) => return Ok(Err(refused)),
+            },
+            _ => return Ok(Err(StoreError::Conflict)),
+        };
+        let log = self.insert_log(no, append)?;
+        if let Some(row) = &append.idempotency {
+            insert_idempotency(self.connection, no, row)?;
+        }
+        self.derive(no, log, append)?;
+        Ok(Ok(1))
+    }
+
+    /// Moves the session's row on; false when its head or its owner is not what the append expects.
+    fn advance(&self, no: i64, append: &Prepared) -> Result<bool> {
+        let mut statement = self.connection.prepare_cached(
+            "UPDATE session SET owner = :owner, namespace = :namespace, agent = :agent, state = :state, \
+             archived = :archived, busy = :busy, head = :head, fence = :fence, updated = :updated, view = :view \
+             WHERE no = :no AND head = :expected AND fence <= :fence",
+        )?;
+        let view = &append.row.view;
+        let changed = statement.execute(named_params! {
+            ":owner": view.owner.as_str(),
+            ":namespace": view.namespace.as_str(),
+            ":agent": view.agent.as_str(),
+            ":state": state_number(view.state),
+            ":archived": view.archived,
+            ":busy": is_busy(&append.row),
+            ":head": int(view.head.seq.0),
+            ":fence": int(append.fence.0),
+            ":updated": view.updated_at.as_millis(),
+            ":view": append.view,
+            ":no": no,
+            ":expected": int(append.expected.0),
+        })?;
+        Ok(changed == 1)
+    }
+
+    fn begin(&mut self, append: &Prepared) -> Result<std::result::Result<i64, StoreError>> {
+        let row = &append.row;
+        if let Some(taken) = self.alias_owner(row)? {
+            return Ok(Err(StoreError::AliasTaken(taken)));
+        }
+        let no = self.numbers.next_session;
+        insert_session(self.connection, no, append)?;
+        self.numbers.next_session += 1;
+        self.numbers.remember(row.view.id, no);
+        Ok(Ok(no))
+    }
+
+    fn alias_owner(&self, row: &SessionRow) -> Result<Option<SessionId>> {
+        let Some(alias) = &row.view.alias else { return Ok(None) };
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id FROM session WHERE tenant = ?1 AND door = ?2 AND alias = ?3")?;
+        statement
+            .query_row((row.tenant.as_str(), &*row.door, alias.as_str()), |row| row.get(0).map(session_id))
+            .optional()
+    }
+
+    fn insert_log(&mut self, no: i64, append: &Prepared) -> Result<i64> {
+        let id = self.numbers.next_log;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO log (id, session, first, last, sum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((id, no, int(append.first()), int(append.last()), append.sum, &append.body))?;
+        self.numbers.next_log += 1;
+        Ok(id)
+    }
+
+    fn derive(&mut self, no: i64, log: i64, append: &Prepared) -> Result<()> {
+        insert_calls(self.connection, append.row.view.id, &append.row, &append.derived)?;
+        change_approvals(self.connection, no, &append.derived.approvals)?;
+        for (seq, text) in &append.derived.texts {
+            self.finder.push(Doc::message(no, log, seq.0 - append.first(), text));
+        }
+        if let Some(title) = &append.derived.title {
+            self.finder.push(Some(Doc::title(no, title)));
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, session: SessionId, fence: Fence) -> Result<Outcome> {
+        let Some(no) = self.numbers.of(self.connection, session)? else {
+            return Ok(Err(StoreError::NotFound));
+        };
+        let mut statement =
+            self.connection.prepare_cached("DELETE FROM session WHERE no = ?1 AND fence <= ?2")?;
+        if statement.execute((no, int(fence.0)))? == 0 {
+            return Ok(Err(StoreError::Conflict));
+        }
+        self.numbers.sessions.remove(&session);
+        self.finder.delete(self.connection, no)?;
+        for sql in [
+            "DELETE FROM log WHERE session = ?1",
+            "DELETE FROM idempotency WHERE session = ?1",
+            "DELETE FROM approval WHERE session = ?1",
+        ] {
+            self.connection.prepare_cached(sql)?.execute([no])?;
+        }
+        Ok(Ok(1))
+    }
+
+    fn sweep(&self, before: Timestamp) -> Result<usize> {
+        let sql = "DELETE FROM idempotency WHERE (session, key) IN \
+                   (SELECT session, key FROM idempotency WHERE at < ?1 ORDER BY at LIMIT ?2)";
+        let removed = self.connection.prepare_cached(sql)?.execute((before.as_millis(), SWEEP_ROWS))?;
+        self.finder.tidy(self.connection)?;
+        Ok(removed)
+    }
+}
+
+fn insert_session(connection: &Connection, no: i64, append: &Prepared) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO session (no, id, tenant, door, alias, owner, namespace, agent, state, archived, busy, \
+         epoch, head, fence, updated, view) VALUES (:no, :id, :tenant, :door, :alias, :owner, :namespace, \
+         :agent, :state, :archived, :busy, :epoch, :head, :fence, :updated, :view)",
+    )?;
+    let view = &append.row.view;
+    statement.execute(named_params! {
+        ":no": no,
+        ":id": blob(view.id),
+        ":tenant": append.row.tenant.as_str(),
+        ":door": &*append.row.door,
+        ":alias": view.alias.as_ref().map(moongate_protocol::Alias::as_str),
+        ":owner": view.owner.as_str(),
+        ":namespace": view.namespace.as_str(),
+        ":agent": view.agent.as_str(),
+        ":state": state_number(view.state),
+        ":archived": view.archived,
+        ":busy": is_busy(&append.row),
+        ":epoch": view.head.epoch.0,
+        ":head": int(view.head.seq.0),
+        ":fence": int(append.fence.0),
+        ":updated": view.updated_at.as_millis(),
+        ":view": append.view,
+    })?;
+    Ok(())
+}
+
+fn insert_idempotency(connection: &Connection, no: i64, row: &IdempotencyRow) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO idempotency (session, key, body_hash, input, seq, queue_length, at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    statement.execute(params![
+        no,
+        row.key.as_str(),
+        row.body_hash,
+        row.input.bits().to_be_bytes(),
+        int(row.position.seq.0),
+        int(row.queue_length as u64),
+        row.at.as_millis(),
+    ])?;
+    Ok(())
+}
+
+/// Accounts for the calls of one append, under the agent the session had then.
+pub(crate) fn insert_calls(
+    connection: &Connection,
+    session: SessionId,
+    row: &SessionRow,
+    derived: &moongate_core::Derived,
+) -> Result<()> {
+    for call in &derived.calls {
+        let mut statement = connection.prepare_cached(
+            "INSERT OR REPLACE INTO usage (tenant, at, session, seq, agent, model, input, output, reasoning, \
+             cache_read, cache_write, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?;
+        statement.execute(params![
+            row.tenant.as_str(),
+            call.at.as_millis(),
+            blob(session),
+            int(call.seq.0),
+            row.view.agent.as_str(),
+            call.model.as_str(),
+            int(call.tokens.input),
+            int(call.tokens.output),
+            int(call.tokens.reasoning),
+            int(call.tokens.cache_read),
+            int(call.tokens.cache_write),
+            call.cost.map(|cost| int(cost.0)),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Keeps the open approvals of a session as its events say.
+pub(crate) fn change_approvals(connection: &Connection, no: i64, changes: &[ApprovalChange]) -> Result<()> {
+    for change in changes {
+        match change {
+            ApprovalChange::Open(approval, expires_at) => connection
+                .prepare_cached("INSERT OR REPLACE INTO approval (id, session, expires) VALUES (?1, ?2, ?3)")?
+                .execute((approval.bits().to_be_bytes(), no, expires_at.as_millis()))?,
+            ApprovalChange::Close(approval) => connection
+                .prepare_cached("DELETE FROM approval WHERE id = ?1 AND session = ?2")?
+                .execute((approval.bits().to_be_bytes(), no))?,
+            ApprovalChange::CloseAll => {
+                connection.prepare_cached("DELETE FROM approval WHERE session = ?1")?.execute([no])?
+            }
+        };
+    }
+    Ok(())
+}
+
+/// A session's id as it is kept.
+pub(crate) fn blob(id: SessionId) -> [u8; 16] {
+    id.bits().to_be_bytes()
+}
+
+/// A session's id from what was kept.
+pub(crate) fn session_id(bytes: [u8; 16]) -> SessionId {
+    SessionId::from_bits(u128::from_be_bytes(bytes))
+}

@@ -1,0 +1,62 @@
+//! Reads everything and says what is wrong with it.
+
+use moongate_core::{CheckReport, StoreError};
+use rusqlite::{Connection, Result};
+
+use crate::{
+    error::reading,
+    read::session,
+    walk::{Walked, sessions, walk},
+};
+
+/// Most faults of the file itself that are listed.
+const MAX_FILE_FAULTS: usize = 100;
+
+/// Looks at the file, then at each session: its sums, its numbers, its events, and its row against the fold
+/// of its log. Sees one moment of the store; it may be in use.
+pub(crate) fn check(connection: &Connection) -> std::result::Result<CheckReport, StoreError> {
+    let mut report = CheckReport::default();
+    let snapshot = connection.unchecked_transaction().map_err(|error| reading(&error))?;
+    match file_faults(&snapshot) {
+        Ok(faults) => report.faults.extend(faults.into_iter().map(|fault| (None, fault))),
+        Err(error) => report.faults.push((None, error.to_string())),
+    }
+    let all = sessions(&snapshot).map_err(|error| reading(&error))?;
+    for walked in all {
+        report.sessions += 1;
+        report.events += walked.head;
+        if let Some(fault) = session_fault(&snapshot, walked) {
+            report.faults.push((Some(walked.id), fault));
+        }
+    }
+    Ok(report)
+}
+
+fn file_faults(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(&format!("PRAGMA integrity_check({MAX_FILE_FAULTS})"))?;
+    let mut faults: Vec<String> =
+        statement.query_map((), |row| row.get(0))?.collect::<Result<Vec<String>>>()?;
+    faults.retain(|fault| fault != "ok");
+    let stray: i64 = connection.query_row(
+        "SELECT count(*) FROM log l WHERE NOT EXISTS (SELECT 1 FROM session s WHERE s.no = l.session)",
+        (),
+        |row| row.get(0),
+    )?;
+    if stray > 0 {
+        faults.push(format!("{stray} rows of the log belong to no session"));
+    }
+    Ok(faults)
+}
+
+fn session_fault(connection: &Connection, walked: Walked) -> Option<String> {
+    let summary = match walk(connection, walked, |_| Ok(())) {
+        Ok(Ok(summary)) => summary,
+        Ok(Err(fault)) => return Some(fault),
+        Err(error) => return Some(error.to_string()),
+    };
+    match session(connection, walked.id) {
+        Ok(Some(row)) if row.view == *summary.view() => None,
+        Ok(_) => Some("its row is not the fold of its log: build it anew".into()),
+        Err(error) => Some(error.to_string()),
+    }
+}

@@ -1,0 +1,164 @@
+//! Reads of one session, or of a few rows.
+
+use std::sync::Arc;
+
+use moongate_core::{IdempotencyRow, PendingApproval, Record, SessionRow, StoreError};
+use moongate_protocol::{
+    Alias, ApprovalId, Epoch, IdempotencyKey, InputId, Position, Seq, SessionId, SessionView, Tenant,
+    Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::{
+    apply::{blob, session_id},
+    error::reading,
+    lines::LogRow,
+    prepare::{int, number, shared},
+};
+
+/// Most bytes of events one read returns, unless one append alone has more.
+const MAX_READ_BYTES: usize = 4 << 20;
+/// The columns [`session_row`] reads.
+pub(crate) const SESSION_COLUMNS: &str = "s.tenant, s.door, s.epoch, s.head, s.view";
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// A session's events after `after`.
+pub(crate) fn events(
+    connection: &Connection,
+    session: SessionId,
+    after: Seq,
+    limit: usize,
+) -> Result<Vec<Arc<Record>>> {
+    // One snapshot for the session's row and its log.
+    let snapshot = connection.unchecked_transaction().map_err(|error| reading(&error))?;
+    let found = snapshot
+        .prepare_cached("SELECT no, epoch, head FROM session WHERE id = ?1")
+        .and_then(|mut statement| {
+            let columns = |row: &Row<'_>| Ok((row.get(0)?, Epoch(row.get(1)?), number(row.get(2)?)));
+            statement.query_row([blob(session)], columns).optional()
+        })
+        .map_err(|error| reading(&error))?;
+    let (no, epoch, head): (i64, Epoch, u64) = found.ok_or(StoreError::NotFound)?;
+    let mut log = Vec::new();
+    let mut last = after.0;
+    let mut room = MAX_READ_BYTES;
+    let mut statement = snapshot.prepare_cached(LOG_AFTER).map_err(|error| reading(&error))?;
+    let mut rows = statement.query((no, int(after.0))).map_err(|error| reading(&error))?;
+    while log.len() < limit && room > 0 {
+        let Some(row) = rows.next().map_err(|error| reading(&error))? else { break };
+        let row = log_row(row).map_err(|error| reading(&error))?;
+        room = room.saturating_sub(row.body.len());
+        let skipped =
+            usize::try_from((last.saturating_add(1)).saturating_sub(row.first)).unwrap_or(usize::MAX);
+        if row.first > last.saturating_add(1) || (row.first <= last && last != after.0) {
+            return Err(gap(session, last.saturating_add(1)));
+        }
+        last = row.last;
+        log.extend(row.records(session, epoch)?.into_iter().skip(skipped));
+    }
+    if last < head && log.len() < limit && room > 0 {
+        return Err(gap(session, last.saturating_add(1)));
+    }
+    log.truncate(limit);
+    Ok(log)
+}
+
+/// The rows of a session's log that hold something after a number.
+pub(crate) const LOG_AFTER: &str =
+    "SELECT id, first, last, sum, body FROM log WHERE session = ?1 AND last > ?2 ORDER BY last";
+
+/// A row [`LOG_AFTER`] found.
+pub(crate) fn log_row(row: &Row<'_>) -> rusqlite::Result<LogRow> {
+    let body = row.get_ref(4)?.as_bytes()?.to_vec();
+    Ok(LogRow { first: number(row.get(1)?), last: number(row.get(2)?), sum: row.get(3)?, body })
+}
+
+fn gap(session: SessionId, seq: u64) -> StoreError {
+    StoreError::Damaged(format!("{session}: event {seq} is missing"))
+}
+
+/// A session's row, as clients and doors see it.
+pub(crate) fn session(connection: &Connection, session: SessionId) -> Result<Option<SessionRow>> {
+    let sql = format!("SELECT {SESSION_COLUMNS} FROM session s WHERE s.id = ?1");
+    let found = connection
+        .prepare_cached(&sql)
+        .and_then(|mut statement| statement.query_row([blob(session)], |row| Ok(session_row(row))).optional())
+        .map_err(|error| reading(&error))?;
+    found.transpose()
+}
+
+/// A row of [`SESSION_COLUMNS`]. The columns know the position; the view is from before a restore.
+pub(crate) fn session_row(row: &Row<'_>) -> Result<SessionRow> {
+    let read = |row: &Row<'_>| -> rusqlite::Result<_> {
+        let text = |i| row.get_ref(i).and_then(|value| value.as_str().map_err(Into::into));
+        let tenant = text(0)?.parse::<Tenant>().ok();
+        let view = serde_json::from_str::<SessionView>(text(4)?).ok();
+        let head = Position { epoch: Epoch(row.get(2)?), seq: Seq(number(row.get(3)?)) };
+        Ok((tenant, shared(text(1)?), head, view))
+    };
+    match read(row).map_err(|error| reading(&error))? {
+        (Some(tenant), door, head, Some(view)) => {
+            Ok(SessionRow { tenant, door, view: SessionView { head, ..view } })
+        }
+        _ => Err(StoreError::Damaged("a session's row cannot be read".into())),
+    }
+}
+
+pub(crate) fn by_alias(
+    connection: &Connection,
+    tenant: &Tenant,
+    door: &str,
+    alias: &Alias,
+) -> rusqlite::Result<Option<SessionId>> {
+    connection
+        .prepare_cached("SELECT id FROM session WHERE tenant = ?1 AND door = ?2 AND alias = ?3")?
+        .query_row((tenant.as_str(), door, alias.as_str()), |row| row.get(0).map(session_id))
+        .optional()
+}
+
+pub(crate) fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<SessionId>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id FROM session WHERE busy = 1 ORDER BY updated, id")?;
+    statement.query_map((), |row| row.get(0).map(session_id))?.collect()
+}
+
+pub(crate) fn idempotency(
+    connection: &Connection,
+    session: SessionId,
+    key: &IdempotencyKey,
+) -> rusqlite::Result<Option<IdempotencyRow>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT i.body_hash, i.input, s.epoch, i.seq, i.queue_length, i.at FROM session s \
+         JOIN idempotency i ON i.session = s.no WHERE s.id = ?1 AND i.key = ?2",
+    )?;
+    let row = statement.query_row((blob(session), key.as_str()), |row| {
+        Ok(IdempotencyRow {
+            key: key.clone(),
+            body_hash: row.get(0)?,
+            input: InputId::from_bits(u128::from_be_bytes(row.get(1)?)),
+            position: Position { epoch: Epoch(row.get(2)?), seq: Seq(number(row.get(3)?)) },
+            queue_length: usize::try_from(number(row.get(4)?)).unwrap_or(usize::MAX),
+            at: Timestamp::from_millis(row.get(5)?),
+        })
+    });
+    row.optional()
+}
+
+pub(crate) fn open_approvals(
+    connection: &Connection,
+    tenant: &Tenant,
+) -> rusqlite::Result<Vec<PendingApproval>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT a.id, s.id, a.expires FROM approval a JOIN session s ON s.no = a.session \
+         WHERE s.tenant = ?1 ORDER BY a.expires, a.id",
+    )?;
+    let rows = statement.query_map([tenant.as_str()], |row| {
+        Ok(PendingApproval {
+            approval: ApprovalId::from_bits(u128::from_be_bytes(row.get(0)?)),
+            session: session_id(row.get(1)?),
+            expires_at: Timestamp::from_millis(row.get(2)?),
+        })
+    })?;
+    rows.collect()
+}

@@ -1,0 +1,85 @@
+//! Builds everything derived from the logs anew, in one transaction.
+//!
+//! A session's tenant, door and fence, and its idempotency rows, are no part of its log and are kept.
+
+use moongate_core::{CheckReport, SessionRow, Summary};
+use moongate_protocol::Tenant;
+use rusqlite::{Connection, Result, TransactionBehavior, named_params};
+
+use crate::{
+    apply::{blob, change_approvals, insert_calls},
+    find::{Doc, mark_indexed},
+    prepare::{is_busy, shared, state_number},
+    walk::{Walked, sessions, walk},
+};
+
+/// Rebuilds; a session whose log is damaged keeps what it has, and is in the report.
+pub(crate) fn rebuild(connection: &mut Connection) -> Result<CheckReport> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut report = CheckReport::default();
+    transaction.execute("INSERT INTO find (find) VALUES ('delete-all')", ())?;
+    for session in sessions(&transaction)? {
+        report.sessions += 1;
+        report.events += session.head;
+        // A first walk without writing, so that a log damaged at its end does not leave half of it derived.
+        match walk(&transaction, session, |_| Ok(()))? {
+            Ok(summary) => derive(&transaction, session, &summary)?,
+            Err(fault) => report.faults.push((Some(session.id), fault)),
+        }
+    }
+    let last: i64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM log", (), |row| row.get(0))?;
+    mark_indexed(&transaction, last)?;
+    transaction.commit()?;
+    Ok(report)
+}
+
+fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result<()> {
+    let (tenant, door): (String, String) = connection
+        .prepare_cached("SELECT tenant, door FROM session WHERE no = ?1")?
+        .query_row([session.no], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection.prepare_cached("DELETE FROM approval WHERE session = ?1")?.execute([session.no])?;
+    connection
+        .prepare_cached("DELETE FROM usage WHERE tenant = ?1 AND session = ?2")?
+        .execute((&tenant, blob(session.id)))?;
+    let tenant: Tenant = tenant.parse().map_err(|_| rusqlite::Error::InvalidQuery)?;
+    let walked = walk(connection, session, |step| {
+        let row =
+            SessionRow { tenant: tenant.clone(), door: shared(&door), view: step.summary.view().clone() };
+        insert_calls(connection, session.id, &row, &step.derived)?;
+        change_approvals(connection, session.no, &step.derived.approvals)?;
+        for (seq, text) in &step.derived.texts {
+            if let Some(doc) = Doc::message(session.no, step.log, seq.0 - step.first, text) {
+                doc.insert(connection)?;
+            }
+        }
+        step.derived.title.as_ref().map_or(Ok(()), |title| Doc::title(session.no, title).insert(connection))
+    })?;
+    debug_assert!(walked.is_ok(), "the first walk found nothing wrong");
+    update_row(
+        connection,
+        session.no,
+        &SessionRow { tenant, door: shared(&door), view: summary.view().clone() },
+    )
+}
+
+fn update_row(connection: &Connection, no: i64, row: &SessionRow) -> Result<()> {
+    let view = &row.view;
+    let json = serde_json::to_string(view).map_err(|_| rusqlite::Error::InvalidQuery)?;
+    let mut statement = connection.prepare_cached(
+        "UPDATE session SET alias = :alias, owner = :owner, namespace = :namespace, agent = :agent, \
+         state = :state, archived = :archived, busy = :busy, updated = :updated, view = :view WHERE no = :no",
+    )?;
+    statement.execute(named_params! {
+        ":alias": view.alias.as_ref().map(moongate_protocol::Alias::as_str),
+        ":owner": view.owner.as_str(),
+        ":namespace": view.namespace.as_str(),
+        ":agent": view.agent.as_str(),
+        ":state": state_number(view.state),
+        ":archived": view.archived,
+        ":busy": is_busy(row),
+        ":updated": view.updated_at.as_millis(),
+        ":view": json,
+        ":no": no,
+    })?;
+    Ok(())
+}
