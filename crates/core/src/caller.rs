@@ -121,6 +121,14 @@ impl Caller {
         Self { tenant, principal, scopes, limits }
     }
 
+    /// The gateway itself, for what it finishes when nobody asks: it has no rights over anybody's session.
+    pub(crate) fn gateway() -> Self {
+        #[expect(clippy::expect_used, reason = "the literals are within the grammars")]
+        let (tenant, principal) =
+            ("default".parse().expect("a tenant"), "gateway".parse().expect("a principal"));
+        Self { tenant, principal, scopes: Scopes::default(), limits: CallerLimits::default() }
+    }
+
     /// Behind which wall.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant

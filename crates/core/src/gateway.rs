@@ -6,14 +6,12 @@ use std::{
     time::Duration,
 };
 
-use moongate_protocol::{
-    AgentName, Alias, ErrorCode, Metadata, Namespace, Position, Principal, SessionId, SessionView, Tenant,
-};
+use moongate_protocol::{AgentName, Alias, ErrorCode, Metadata, Namespace, Position, SessionId, SessionView};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use crate::turns::TurnPermit;
 use crate::{
-    ActivityFollower, Caller, CallerLimits, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Scopes, Store,
+    ActivityFollower, Caller, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Store,
     activity::{Activity, sees},
     feed::Feed,
     session::{Identity, SessionHandle, Slot},
@@ -151,7 +149,7 @@ impl Gateway {
         let unfinished = self.shared.store.unfinished().await?;
         for session in &unfinished {
             match self.open(*session).await {
-                Ok(slot) => self.handle(slot, gateway_caller()).wake().await,
+                Ok(slot) => self.handle(slot, Caller::gateway()).wake().await,
                 Err(refusal) => {
                     tracing::error!(session.id = %session, %refusal, "a session cannot be taken up");
                 }
@@ -323,14 +321,6 @@ impl Gateway {
         let fresh = || Arc::new(Slot::new(id, identity, Arc::new(Feed::new(id, head))));
         Arc::clone(self.shared.slots().entry(id).or_insert_with(fresh))
     }
-}
-
-/// Who the gateway is when nobody asked.
-fn gateway_caller() -> Caller {
-    #[expect(clippy::expect_used, reason = "the literals are within the grammars")]
-    let (tenant, principal): (Tenant, Principal) =
-        ("default".parse().expect("a tenant"), "gateway".parse().expect("a principal"));
-    Caller::authenticated(tenant, principal, Scopes::default(), CallerLimits::default())
 }
 
 fn require(caller: &Caller, scope: Scope) -> Result<(), Refusal> {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Fault,
     limits::CANCEL_GRACE,
-    turn::{Report, Then, Turn, Verdict, Work, compactable, prompt},
+    turn::{Report, Setting, Then, Turn, Verdict, Work, compactable, prompt},
 };
 
 /// Reports that wait for the actor: a turn and its parallel calls have at most this many under way.
@@ -114,10 +114,12 @@ impl Actor {
             id: open.id,
             session: self.slot.id(),
             tenant: self.slot.identity().tenant.clone(),
-            policy: self.log.state.view().policy.unwrap_or(agent.policy),
-            agent,
-            overrides: open.overrides.clone(),
-            catalog,
+            setting: Setting {
+                policy: self.log.state.view().policy.unwrap_or(agent.policy),
+                agent,
+                overrides: open.overrides.clone(),
+                catalog,
+            },
             feed: Arc::clone(self.slot.feed()),
             store: Arc::clone(&self.shared.store),
             ids: self.shared.ids.clone(),

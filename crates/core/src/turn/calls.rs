@@ -85,7 +85,7 @@ impl Turn {
             Err(refused) => return Ok(refused),
         };
         let effect = prepared.tool.spec().effect;
-        match policy::judge(self.policy, effect) {
+        match policy::judge(self.setting.policy, effect) {
             policy::Verdict::Allow => {}
             policy::Verdict::Deny => {
                 return Ok(ToolResult::ended(ToolOutcome::Denied, "The policy does not allow this call."));
@@ -109,8 +109,8 @@ impl Turn {
 
     fn prepare(&self, call: PendingCall) -> Result<Prepared, ToolResult> {
         let refuse = |text: String| Err(ToolResult::ended(ToolOutcome::Error, text));
-        let shown = self.agent.tools.iter().any(|name| name.as_str() == call.tool);
-        let Some(tool) = self.catalog.tools.get(&call.tool).filter(|_| shown) else {
+        let shown = self.setting.agent.tools.iter().any(|name| name.as_str() == call.tool);
+        let Some(tool) = self.setting.catalog.tools.get(&call.tool).filter(|_| shown) else {
             return refuse(format!("There is no tool named {}.", call.tool));
         };
         if !call.arguments.is_object() {

@@ -71,7 +71,8 @@ impl Turn {
             }
             _ => messages.push(Arc::new(PromptMessage::User(ask))),
         }
-        let request = ModelRequest { system: Arc::clone(&self.agent.system), messages, ..Default::default() };
+        let request =
+            ModelRequest { system: Arc::clone(&self.setting.agent.system), messages, ..Default::default() };
         let mut stream = model.call(request);
         // A summary is not part of the conversation: it is written where nobody follows.
         let unseen = Feed::new(self.session, self.feed.head());

@@ -84,15 +84,20 @@ pub(crate) struct Work {
     pub(crate) window_used: u64,
 }
 
+/// The configuration a turn began with and keeps.
+pub(crate) struct Setting {
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) overrides: Overrides,
+    pub(crate) policy: PolicyPreset,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
 /// Everything a turn needs from the outside.
 pub(crate) struct Turn {
     pub(crate) id: TurnId,
     pub(crate) session: SessionId,
     pub(crate) tenant: Tenant,
-    pub(crate) agent: Arc<Agent>,
-    pub(crate) overrides: Overrides,
-    pub(crate) policy: PolicyPreset,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) setting: Setting,
     pub(crate) feed: Arc<Feed>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ids: Ids,
@@ -150,13 +155,14 @@ impl Turn {
     }
 
     fn model_name(&self) -> &moongate_protocol::ModelName {
-        self.overrides.model.as_ref().unwrap_or(&self.agent.model)
+        self.setting.overrides.model.as_ref().unwrap_or(&self.setting.agent.model)
     }
 
     fn model(&self) -> Option<Arc<dyn Model>> {
         // A model an input asked for by name is that one or none.
-        let fallbacks = if self.overrides.model.is_some() { &[][..] } else { &self.agent.fallbacks };
-        self.catalog.models.get_with_fallbacks(self.model_name(), fallbacks)
+        let fallbacks =
+            if self.setting.overrides.model.is_some() { &[][..] } else { &self.setting.agent.fallbacks };
+        self.setting.catalog.models.get_with_fallbacks(self.model_name(), fallbacks)
     }
 
     /// One model call, from its prompt to its facts on disk. `None` when the turn ended with it.
@@ -258,14 +264,14 @@ impl Turn {
     }
 
     fn request(&self, work: Work, attachments: HashMap<BlobHash, Bytes>) -> ModelRequest {
-        let mut settings = self.agent.settings;
-        settings.effort = self.overrides.effort.or(settings.effort);
-        settings.temperature = self.overrides.temperature.or(settings.temperature);
-        settings.max_output_tokens = self.overrides.max_output_tokens.or(settings.max_output_tokens);
+        let mut settings = self.setting.agent.settings;
+        settings.effort = self.setting.overrides.effort.or(settings.effort);
+        settings.temperature = self.setting.overrides.temperature.or(settings.temperature);
+        settings.max_output_tokens = self.setting.overrides.max_output_tokens.or(settings.max_output_tokens);
         ModelRequest {
-            system: Arc::clone(&self.agent.system),
+            system: Arc::clone(&self.setting.agent.system),
             messages: work.prompt,
-            tools: self.catalog.tool_specs(&self.agent),
+            tools: self.setting.catalog.tool_specs(&self.setting.agent),
             settings,
             attachments: Arc::new(attachments),
             cache_key: Some(self.session.to_string().into()),
