@@ -233,10 +233,12 @@ impl Actor {
         if command == SessionCommand::Delete {
             return self.delete(reply).await;
         }
-        if matches!(
+        let queues = matches!(
             command,
             SessionCommand::Submit(_) | SessionCommand::Withdraw(_) | SessionCommand::Cancel(_)
-        ) {
+        );
+        // An input that starts its turn at once never waited.
+        if queues && decision.change != TurnChange::Start {
             self.log.show_queue();
         }
         match (decision.change, &mut self.running) {
