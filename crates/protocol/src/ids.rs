@@ -127,7 +127,7 @@ macro_rules! id {
         #[cfg(feature = "openapi")]
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                crate::names::string_schema(concat!("^", $prefix, "[0-9a-v]{26}$"))
+                crate::names::string_schema(concat!("^", $prefix, "[0-9a-v]{25}[048cgkos]$"))
             }
         }
 

@@ -11,7 +11,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
 pub use self::{input::*, message::*, person::*, program::*, session::*, tool::*, turn::*, usage::*};
@@ -104,8 +104,8 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UnknownEvent {
-    /// The type's name.
-    #[serde(rename = "type")]
+    /// The type's name; never one this version knows.
+    #[serde(rename = "type", deserialize_with = "unknown_kind")]
     pub kind: String,
     /// The payload, kept so that it can be written again.
     #[serde(flatten)]
@@ -113,7 +113,43 @@ pub struct UnknownEvent {
     pub fields: serde_json::Map<String, Value>,
 }
 
+/// An event whose type is known and whose payload is not that type's is damaged, not unknown.
+fn unknown_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let kind = String::deserialize(deserializer)?;
+    if Event::KINDS.contains(&kind.as_str()) {
+        return Err(de::Error::custom(format_args!("not a valid {kind}")));
+    }
+    Ok(kind)
+}
+
 impl Event {
+    /// Every type's name, in the order of the vocabulary.
+    pub const KINDS: &'static [&'static str] = &[
+        "session.created",
+        "session.updated",
+        "session.forked",
+        "session.deleted",
+        "input.accepted",
+        "input.withdrawn",
+        "turn.started",
+        "turn.resumed",
+        "phase.entered",
+        "message.completed",
+        "tool.called",
+        "tool.finished",
+        "approval.requested",
+        "approval.resolved",
+        "question.asked",
+        "question.answered",
+        "seed.crystallised",
+        "evaluation.finished",
+        "usage.recorded",
+        "context.compacted",
+        "turn.completed",
+        "turn.failed",
+        "turn.cancelled",
+    ];
+
     /// The type's name on the wire.
     pub fn kind(&self) -> &str {
         match self {

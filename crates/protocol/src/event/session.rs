@@ -69,7 +69,8 @@ payload!(
     SessionForked {
         /// The session copied from.
         from: SessionId,
-        /// The last event copied.
+        /// The last event copied. `at` on the wire is every event's time.
+        #[serde(rename = "from_seq")]
         at: Seq,
         /// Who forked it.
         by: Principal,
