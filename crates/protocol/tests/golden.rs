@@ -1,6 +1,8 @@
 //! The JSON forms clients and logs rely on. Each file in `golden/` is a promise: a change of one is a change
 //! of the contract. `MOONGATE_GOLDEN=write cargo test -p moongate-protocol --test golden` writes them anew.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
+
 mod samples;
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
