@@ -8,7 +8,7 @@ use super::Finding;
 use crate::shell::Failed;
 
 /// Crates that may know every other.
-const TOP: &[&str] = &["moongate", "testkit", "xtask"];
+const TOP: &[&str] = &["moongate", "bench", "testkit", "xtask"];
 
 /// What a crate beneath the top may know of ours, and what it may not know at all.
 struct Layer {
