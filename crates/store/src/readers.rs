@@ -54,6 +54,16 @@ impl Readers {
         done.await.map_err(|_| StoreError::Engine("a read did not end".into()))?
     }
 
+    /// Runs a long read on a connection of its own: nothing is cached in it that may be out of date, and its
+    /// page cache goes with it.
+    pub(crate) async fn run_apart<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = self.path.clone();
+        self.run(move |_| read(&connect::reader(&path).map_err(|error| reading(&error))?)).await
+    }
+
     /// Ends reading: waits for the reads under way and closes the connections.
     pub(crate) async fn close(&self) {
         let all = self.slots.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX));

@@ -10,10 +10,10 @@ use crate::{
     apply::{blob, change_approvals, insert_calls},
     find::{Doc, mark_indexed},
     prepare::{is_busy, shared, state_number},
-    walk::{Walked, sessions, walk},
+    walk::{Step, Walked, sessions, walk},
 };
 
-/// Rebuilds; a session whose log is damaged keeps what it has, and is in the report.
+/// Rebuilds; a session whose log is damaged keeps its row, its usage and its approvals, and is in the report.
 pub(crate) fn rebuild(connection: &mut Connection) -> Result<CheckReport> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut report = CheckReport::default();
@@ -24,7 +24,11 @@ pub(crate) fn rebuild(connection: &mut Connection) -> Result<CheckReport> {
         // A first walk without writing, so that a log damaged at its end does not leave half of it derived.
         match walk(&transaction, session, |_| Ok(()))? {
             Ok(summary) => derive(&transaction, session, &summary)?,
-            Err(fault) => report.faults.push((Some(session.id), fault)),
+            Err(fault) => {
+                // What stands before the fault can still be found.
+                let _ = walk(&transaction, session, |step| index(&transaction, session, &step))?;
+                report.faults.push((Some(session.id), fault));
+            }
         }
     }
     let last: i64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM log", (), |row| row.get(0))?;
@@ -47,12 +51,7 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
             SessionRow { tenant: tenant.clone(), door: shared(&door), view: step.summary.view().clone() };
         insert_calls(connection, session.id, &row, &step.derived)?;
         change_approvals(connection, session.no, &step.derived.approvals)?;
-        for (seq, text) in &step.derived.texts {
-            if let Some(doc) = Doc::message(session.no, step.log, seq.0 - step.first, text) {
-                doc.insert(connection)?;
-            }
-        }
-        step.derived.title.as_ref().map_or(Ok(()), |title| Doc::title(session.no, title).insert(connection))
+        index(connection, session, &step)
     })?;
     debug_assert!(walked.is_ok(), "the first walk found nothing wrong");
     update_row(
@@ -60,6 +59,15 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
         session.no,
         &SessionRow { tenant, door: shared(&door), view: summary.view().clone() },
     )
+}
+
+fn index(connection: &Connection, session: Walked, step: &Step<'_>) -> Result<()> {
+    for (seq, text) in &step.derived.texts {
+        if let Some(doc) = Doc::message(session.no, step.log, seq.0 - step.first, text) {
+            doc.insert(connection)?;
+        }
+    }
+    step.derived.title.as_ref().map_or(Ok(()), |title| Doc::title(session.no, title).insert(connection))
 }
 
 fn update_row(connection: &Connection, no: i64, row: &SessionRow) -> Result<()> {

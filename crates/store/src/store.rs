@@ -276,7 +276,7 @@ impl Store for SqliteStore {
 #[async_trait]
 impl StoreAdmin for SqliteStore {
     async fn check(&self) -> Result<CheckReport, StoreError> {
-        self.readers.run(check::check).await
+        self.readers.run_apart(check::check).await
     }
 
     async fn rebuild(&self) -> Result<CheckReport, StoreError> {
