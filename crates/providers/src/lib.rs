@@ -9,6 +9,8 @@ mod anthropic;
 mod call;
 mod config;
 mod demo;
+#[cfg(test)]
+mod encode_tests;
 mod fallback;
 mod fault;
 mod http;
@@ -22,6 +24,8 @@ mod probe;
 mod prompt;
 mod provider;
 mod registry;
+#[cfg(test)]
+mod replay;
 mod retry;
 mod sse;
 mod watch;

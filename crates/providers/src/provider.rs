@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
-use rustls_pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     anthropic,
     config::{Auth, ProviderConfig, Quirks, Timeouts, Wire},
-    http::{Connector, Endpoint, Pool},
+    http::{Connector, Pool, Trust},
     retry::{RetryBudget, RetryPolicy},
 };
 
@@ -52,10 +51,8 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    pub(crate) fn new(
-        config: ProviderConfig,
-        roots: Option<Vec<CertificateDer<'static>>>,
-    ) -> Result<Self, ConfigFault> {
+    /// `trust` is how to trust its certificate; absent, the machine's roots are.
+    pub(crate) fn new(config: &ProviderConfig, trust: Option<Trust>) -> Result<Self, ConfigFault> {
         let name = config.name.clone();
         let target = |route| config.endpoint.target(route).ok_or_else(|| ConfigFault::Address(name.clone()));
         Ok(Self {
@@ -66,10 +63,10 @@ impl Provider {
             retry: config.retry,
             pool: Pool::default(),
             mark: format!("{}:{name}", config.wire.as_str()),
-            headers: headers(&config)?,
+            headers: headers(config)?,
             calls: target(config.wire.path())?,
             models: target("/models")?,
-            connector: connector(config.endpoint.clone(), roots),
+            connector: Connector::new(config.endpoint.clone(), trust),
             name,
         })
     }
@@ -91,13 +88,6 @@ impl Provider {
         request.headers_mut().remove(header::CONTENT_TYPE);
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         request
-    }
-}
-
-fn connector(endpoint: Endpoint, roots: Option<Vec<CertificateDer<'static>>>) -> Connector {
-    match roots {
-        Some(roots) => Connector::with_roots(endpoint, roots),
-        None => Connector::new(endpoint),
     }
 }
 

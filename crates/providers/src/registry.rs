@@ -14,6 +14,7 @@ use crate::{
     config::ProviderConfig,
     demo::{DEMO_MODEL, Demo},
     fallback::Fallback,
+    http::{self, Trust},
     prices::PriceTable,
     probe::{self, ProbeFault},
     provider::{ConfigFault, Provider},
@@ -50,13 +51,13 @@ impl Registry {
         prices: PriceTable,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, Vec<ConfigFault>> {
-        Self::build(configs, prices, Some(roots))
+        Self::build(configs, prices, http::trust(roots).as_ref())
     }
 
     fn build(
         configs: impl IntoIterator<Item = ProviderConfig>,
         prices: PriceTable,
-        roots: Option<Vec<CertificateDer<'static>>>,
+        trust: Option<&Trust>,
     ) -> Result<Self, Vec<ConfigFault>> {
         let mut providers = BTreeMap::new();
         let mut faults = Vec::new();
@@ -67,7 +68,7 @@ impl Registry {
                 continue;
             }
             let (host, models) = (config.endpoint.host().to_owned(), config.models.clone());
-            match Provider::new(config, roots.clone()) {
+            match Provider::new(&config, trust.cloned()) {
                 Ok(_) if providers.contains_key(&name) => faults.push(ConfigFault::Duplicate(name)),
                 Ok(provider) => {
                     providers.insert(name, Known { provider: Arc::new(provider), host, models });

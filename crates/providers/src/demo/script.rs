@@ -191,11 +191,10 @@ fn tokens(request: &ModelRequest, answer: &[Piece]) -> Tokens {
     let prompt: usize = request
         .messages
         .iter()
-        .map(|message| match &**message {
+        .flat_map(|message| match &**message {
             PromptMessage::User(parts) | PromptMessage::Assistant(parts) => parts,
             PromptMessage::ToolResult { content, .. } => content,
         })
-        .flatten()
         .map(part_bytes)
         .sum();
     let thought: usize =

@@ -1,17 +1,20 @@
 //! Opening connections.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rustls::ClientConfig;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Connection, Endpoint, TransportFault, connection::Io, tls};
+use super::{
+    Connection, Endpoint, TransportFault,
+    connection::Io,
+    tls::{self, Trust},
+};
 
 /// How long one address may be alone before the next one is tried beside it (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -23,18 +26,13 @@ const MAX_ADDRESSES: usize = 6;
 #[derive(Clone)]
 pub(crate) struct Connector {
     endpoint: Endpoint,
-    tls: Option<Arc<ClientConfig>>,
+    trust: Option<Trust>,
 }
 
 impl Connector {
-    /// One that trusts the machine's roots.
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, tls: None }
-    }
-
-    /// One that trusts these roots only.
-    pub(crate) fn with_roots(endpoint: Endpoint, roots: Vec<CertificateDer<'static>>) -> Self {
-        Self { endpoint, tls: tls::config(roots) }
+    /// Trusts the machine's roots where nothing else is said.
+    pub(crate) fn new(endpoint: Endpoint, trust: Option<Trust>) -> Self {
+        Self { endpoint, trust }
     }
 
     /// Opens a connection within `limit`.
@@ -52,9 +50,9 @@ impl Connector {
     }
 
     async fn secure(self, stream: TcpStream) -> Result<Io, TransportFault> {
-        let config = match self.tls {
-            Some(config) => config,
-            None => tokio::task::spawn_blocking(tls::system_config)
+        let trust = match self.trust {
+            Some(trust) => trust,
+            None => tokio::task::spawn_blocking(tls::machine)
                 .await
                 .ok()
                 .flatten()
@@ -62,7 +60,7 @@ impl Connector {
         };
         let name = ServerName::try_from(self.endpoint.host().to_owned())
             .map_err(|_| TransportFault::Tls(io::ErrorKind::InvalidInput.into()))?;
-        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(TransportFault::Tls)?;
+        let stream = TlsConnector::from(trust).connect(name, stream).await.map_err(TransportFault::Tls)?;
         Ok(Io::Tls(Box::new(stream)))
     }
 }

@@ -15,3 +15,4 @@ pub(crate) use connect::Connector;
 pub(crate) use connection::Connection;
 pub(crate) use exchange::{Exchange, Head, TransportFault};
 pub(crate) use pool::Pool;
+pub(crate) use tls::{Trust, trust};

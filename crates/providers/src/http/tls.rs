@@ -5,15 +5,18 @@ use std::sync::{Arc, OnceLock};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::CertificateDer;
 
+/// Which certificates are trusted, and how to encrypt.
+pub(crate) type Trust = Arc<ClientConfig>;
+
 /// Makes the machine's usual client configuration, once: reading all roots takes milliseconds, and an install
 /// that only talks to a local engine never needs them. Blocks on files.
-pub(super) fn system_config() -> Option<Arc<ClientConfig>> {
-    static CONFIG: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
-    CONFIG.get_or_init(|| config(rustls_native_certs::load_native_certs().certs)).clone()
+pub(super) fn machine() -> Option<Trust> {
+    static CONFIG: OnceLock<Option<Trust>> = OnceLock::new();
+    CONFIG.get_or_init(|| trust(rustls_native_certs::load_native_certs().certs)).clone()
 }
 
-/// A client that trusts these roots.
-pub(super) fn config(roots: impl IntoIterator<Item = CertificateDer<'static>>) -> Option<Arc<ClientConfig>> {
+/// Trusts these roots only.
+pub(crate) fn trust(roots: impl IntoIterator<Item = CertificateDer<'static>>) -> Option<Trust> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(roots);
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -133,7 +133,7 @@ impl Decoder {
         if index.is_some() {
             let at = self.calls.iter().rposition(|call| call.index == index)?;
             // The same index with another id and a name is another call all the same.
-            return (!(other_id(&self.calls[at]) && !name.is_empty())).then_some(at);
+            return (name.is_empty() || !other_id(&self.calls[at])).then_some(at);
         }
         if !id.is_empty() {
             return self.calls.iter().rposition(|call| call.id == id);

@@ -218,11 +218,12 @@ impl<'a> Writer<'a> {
         messages
     }
 
+    /// As one text where it is nothing but text: many endpoints take nothing else.
     fn user(&self, parts: &'a [Part]) -> Message<'a> {
-        let mut media = read_parts(parts, self.request, self.target.quirks);
-        let content = match media.pop() {
-            Some(Media::Text(text)) if media.is_empty() => Content::Text(text),
-            last => Content::Parts(media.into_iter().chain(last).map(ContentPart::from).collect()),
+        let media = read_parts(parts, self.request, self.target.quirks);
+        let content = match joined(&media) {
+            Some(text) => Content::Text(text),
+            None => Content::Parts(media.into_iter().map(ContentPart::from).collect()),
         };
         Message::User { content }
     }
@@ -298,6 +299,13 @@ impl<'a> Writer<'a> {
         }
         (text, images)
     }
+}
+
+/// All texts in one; `None` if there is anything else.
+fn joined<'a>(media: &[Media<'a>]) -> Option<Cow<'a, str>> {
+    let mut texts = media.iter().map(|it| if let Media::Text(text) = it { Some(text.clone()) } else { None });
+    let first = texts.next()??;
+    texts.try_fold(first, |all, text| Some(all + "\n\n" + text?))
 }
 
 fn flush_images<'a>(images: &mut Vec<ContentPart<'a>>, messages: &mut Vec<Message<'a>>) {

@@ -20,7 +20,8 @@ pub(crate) fn encode(request: &ModelRequest, target: &Target<'_>) -> serde_json:
     let names = ToolNames::new(&request.tools);
     let settings = &request.settings;
     // Models that do not think refuse to be asked for their thoughts.
-    let thinks = is_openai_reasoning(target.model) || !target.model.starts_with("gpt-");
+    let is_fast_chat = target.model.starts_with("gpt-") || target.model.starts_with("chatgpt-");
+    let thinks = is_openai_reasoning(target.model) || !is_fast_chat;
     let body = Body {
         model: target.model,
         instructions: &request.system,
