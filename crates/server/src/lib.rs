@@ -1,1 +1,60 @@
-//! Placeholder.
+//! Moongate's doors: HTTP, server-sent events and WebSockets over the engine.
+//!
+//! A door translates: requests into commands, events into frames. Every route is either behind the guard,
+//! which makes a caller of a key, or in the short public list of [`router`].
+
+mod address;
+mod app;
+mod audit;
+mod body;
+mod caller;
+mod connection;
+mod door;
+mod extract;
+mod failures;
+mod guard;
+mod keys;
+mod life;
+pub mod limits;
+mod listen;
+mod metrics;
+mod public;
+mod reply;
+mod route;
+mod site;
+mod strict;
+mod tls;
+mod wire;
+
+use axum::{Router, middleware};
+use moongate_protocol::ErrorCode;
+
+pub use crate::{
+    address::Network,
+    app::{App, AppConfig, ConfigView},
+    keys::AdminKey,
+    limits::ServerLimits,
+    listen::{BindError, Server, ServerConfig},
+    tls::Tls,
+};
+use crate::{reply::Failure, route::Route};
+
+/// All routes of an app.
+pub fn router(app: App) -> Router {
+    let guarded = mount(door::native::routes())
+        .fallback(|| async { Failure::new(ErrorCode::NotFound, "there is no such route") })
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guarded));
+    let public = mount(public::routes())
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::public));
+    guarded.merge(public).with_state(app)
+}
+
+fn mount(routes: Vec<Route>) -> Router<App> {
+    routes.into_iter().fold(Router::new(), |router, route| router.route(&route.path, route.handler))
+}
+
+async fn no_such_method() -> Failure {
+    Failure::new(ErrorCode::MethodNotAllowed, "the route does not have this method")
+}

@@ -1,0 +1,3 @@
+//! The doors: each a translation of commands and events, and nothing else.
+
+pub(crate) mod native;

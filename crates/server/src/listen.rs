@@ -1,0 +1,233 @@
+//! The listener: accepts, counts, serves, and goes away in order.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::Router;
+use moongate_core::{Gateway, Refusal};
+use moongate_protocol::ErrorCode;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    App, AppConfig,
+    address::counted,
+    connection,
+    limits::{CLOSE_GRACE, KEY_BELIEVED},
+    router,
+    tls::Tls,
+    wire,
+};
+
+/// How long to wait when the machine has no sockets left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where and how to listen.
+pub struct ServerConfig {
+    /// The address.
+    pub listen: SocketAddr,
+    /// Certificate and key, for encrypted connections.
+    pub tls: Option<Tls>,
+    /// A proxy in front encrypts.
+    pub behind_proxy: bool,
+    /// Everything the routes need.
+    pub app: AppConfig,
+}
+
+/// Why the server does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Keys would cross a network in the clear.
+    #[error(
+        "{0} is not a loopback address: configure a certificate (server.tls), or set server.behind_proxy when a \
+         proxy in front encrypts"
+    )]
+    ClearText(SocketAddr),
+    /// The operating system refused.
+    #[error("cannot listen on {address}: {error}")]
+    Refused {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The certificate or its key is not usable.
+    #[error("the certificate is not usable: {0}")]
+    Certificate(String),
+}
+
+/// A server that listens.
+pub struct Server {
+    listener: TcpListener,
+    local: SocketAddr,
+    tls: Option<Tls>,
+    app: App,
+}
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) app: App,
+    pub(crate) router: Router,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) tasks: TaskTracker,
+    /// Fires when what is left is dropped.
+    pub(crate) kill: CancellationToken,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Server {
+    /// Listens. Connections are answered when [`Server::run`] runs.
+    ///
+    /// # Errors
+    /// When the address is not loopback and nothing encrypts, or the operating system refuses.
+    pub async fn bind(config: ServerConfig, gateway: Gateway) -> Result<Self, BindError> {
+        let address = config.listen;
+        if !address.ip().is_loopback() && config.tls.is_none() && !config.behind_proxy {
+            return Err(BindError::ClearText(address));
+        }
+        let refused = |error| BindError::Refused { address, error };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let local = listener.local_addr().map_err(refused)?;
+        let app = App::listening(gateway, config.app, Some((local, config.tls.is_some())));
+        Ok(Self { listener, local, tls: config.tls, app })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The state behind its routes.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Serves until `shutdown` fires. Then takes no new connections, tells streams, lets running turns go on
+    /// for `drain`, ends streams in a way they can resume, and returns.
+    pub async fn run(self, shutdown: CancellationToken, drain: Duration) {
+        let Self { listener, app, tls, .. } = self;
+        let shared = Arc::new(Shared {
+            router: router(app.clone()),
+            app: app.clone(),
+            tls,
+            tasks: TaskTracker::new(),
+            kill: CancellationToken::new(),
+            counts: Mutex::default(),
+        });
+        shared.tasks.spawn(watch_keys(app.clone()));
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, peer)) => admit(&shared, socket, peer),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        app.gateway().drain(drain).await;
+        app.closing().cancel();
+        shared.tasks.close();
+        app.tasks().close();
+        let ended = async { tokio::join!(shared.tasks.wait(), app.tasks().wait()) };
+        if timeout(CLOSE_GRACE, ended).await.is_err() {
+            shared.kill.cancel();
+            // Whoever is left was told to drop everything: this takes no time.
+            if timeout(CLOSE_GRACE, shared.tasks.wait()).await.is_err() {
+                tracing::warn!("some connections did not end");
+            }
+        }
+    }
+}
+
+/// Serves a connection, unless there are too many.
+fn admit(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
+    let Some(permit) = Permit::take(shared, peer.ip()) else {
+        shared.app.metrics().turned_away.add();
+        if shared.tls.is_none() {
+            let wait = Duration::from_secs(1);
+            let full = Refusal::later(ErrorCode::Unavailable, "too many connections", wait);
+            // Nobody waits for a client that is turned away: what fits its socket's buffer is sent.
+            drop(socket.try_write(&wire::raw(&full.into())));
+        }
+        return;
+    };
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "a socket keeps Nagle's algorithm");
+    }
+    shared.tasks.spawn(connection::serve(permit, socket, peer.ip()));
+}
+
+/// A place among the open connections, given back when dropped.
+pub(crate) struct Permit {
+    pub(crate) shared: Arc<Shared>,
+    address: Option<IpAddr>,
+}
+
+impl Permit {
+    fn take(shared: &Arc<Shared>, peer: IpAddr) -> Option<Self> {
+        let limits = shared.app.limits();
+        let speaks_for_many = peer.to_canonical().is_loopback()
+            || shared.app.site().trusted().iter().any(|net| net.contains(peer));
+        let address = (!speaks_for_many).then(|| counted(peer));
+        let mut counts = shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.all >= limits.connections {
+            return None;
+        }
+        if let Some(address) = address {
+            let own = counts.by_address.entry(address).or_default();
+            if *own >= limits.connections_per_address {
+                return None;
+            }
+            *own += 1;
+        }
+        counts.all += 1;
+        shared.app.metrics().connections.up();
+        Some(Self { shared: Arc::clone(shared), address })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.app.metrics().connections.down();
+        let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all = counts.all.saturating_sub(1);
+        if let Some(address) = self.address
+            && let Some(own) = counts.by_address.get_mut(&address)
+        {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                counts.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// Ends the streams of keys that another process revoked.
+async fn watch_keys(app: App) {
+    loop {
+        tokio::select! {
+            () = app.closing().cancelled() => return,
+            () = sleep(KEY_BELIEVED) => {}
+        }
+        app.callers().verify_open(app.gateway().ids().now()).await;
+    }
+}
