@@ -1,0 +1,125 @@
+//! What the load generator measures, read from what it prints.
+
+use std::{ffi::OsString, time::Duration};
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::stage::{Server, Stage};
+use crate::shell::Failed;
+
+/// A run takes its time, the opening of its clients, and no longer than this beside.
+const BESIDE: Duration = Duration::from_secs(60);
+
+/// How clients speak.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Transport {
+    Sse,
+    Ws,
+}
+
+/// A run of turns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'a> {
+    pub(super) clients: usize,
+    pub(super) seconds: f64,
+    pub(super) warm_up: usize,
+    pub(super) transport: Transport,
+    pub(super) model: &'a str,
+}
+
+/// What a run of turns showed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Turns {
+    pub(super) turns: usize,
+    errors: usize,
+    first_error: Option<String>,
+    pub(super) turns_per_s: f64,
+    first_ms: Option<Spread>,
+    server: Option<Process>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Spread {
+    p50: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Process {
+    cpu_ms_per_turn: Option<f64>,
+}
+
+/// What idle clients cost.
+#[derive(Debug, Deserialize)]
+pub(super) struct Idle {
+    pub(super) kib_per_client: f64,
+}
+
+/// How a long session compares with a young one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Length {
+    pub(super) turn: u64,
+    pub(super) young_ms: f64,
+    pub(super) long_ms: f64,
+}
+
+impl Turns {
+    pub(super) fn first_ms(&self) -> Option<f64> {
+        self.first_ms.as_ref().map(|spread| spread.p50)
+    }
+
+    pub(super) fn cpu_ms(&self) -> Option<f64> {
+        self.server.as_ref().and_then(|server| server.cpu_ms_per_turn)
+    }
+}
+
+pub(super) fn turns(stage: &Stage, server: &Server, run: Run<'_>) -> Result<Turns, Failed> {
+    let Run { clients, seconds, warm_up, transport, model } = run;
+    let mut words = words("turns", server, transport, model);
+    words.extend(["--clients", &clients.to_string(), "--seconds", &seconds.to_string()].map(OsString::from));
+    words.extend(["--warm-up", &warm_up.to_string()].map(OsString::from));
+    words.extend(["--pid", &server.pid().to_string()].map(OsString::from));
+    let turns: Turns = load(stage, &words, Duration::from_secs_f64(seconds))?;
+    match (turns.errors, &turns.first_error) {
+        (0, _) if turns.turns > 0 => Ok(turns),
+        (errors, reason) => {
+            let reason = reason.as_deref().unwrap_or("no turn ended");
+            Err(Failed::new(format!("{errors} turns failed: {reason}")))
+        }
+    }
+}
+
+pub(super) fn idle(stage: &Stage, server: &Server, transport: Transport) -> Result<Idle, Failed> {
+    let mut words = words("idle", server, transport, "mock-20t-0ms");
+    words.extend(["--clients", &stage.effort.idle_clients.to_string()].map(OsString::from));
+    words.extend(["--pid", &server.pid().to_string()].map(OsString::from));
+    load(stage, &words, Duration::ZERO)
+}
+
+pub(super) fn growth(stage: &Stage, server: &Server, at: &[u64]) -> Result<Vec<Length>, Failed> {
+    let at: Vec<String> = at.iter().map(u64::to_string).collect();
+    let mut words = words("growth", server, Transport::Sse, "mock-20t-0ms");
+    words.retain(|word| word != "--transport" && word != "sse");
+    words.extend(["--at", &at.join(","), "--pairs", &stage.effort.pairs.to_string()].map(OsString::from));
+    load(stage, &words, BESIDE)
+}
+
+fn words(measure: &str, server: &Server, transport: Transport, model: &str) -> Vec<OsString> {
+    let transport = match transport {
+        Transport::Sse => "sse",
+        Transport::Ws => "ws",
+    };
+    let mut words: Vec<OsString> =
+        ["load", measure, "--target", server.kind(), "--at", &server.at.to_string()]
+            .map(OsString::from)
+            .into();
+    words.extend(["--transport", transport, "--model", &server.model(model)].map(OsString::from));
+    if let Some(key) = &server.key_file {
+        words.extend(["--key-file".into(), key.into()]);
+    }
+    words
+}
+
+fn load<T: DeserializeOwned>(stage: &Stage, words: &[OsString], takes: Duration) -> Result<T, Failed> {
+    let said = stage.run_tool(words, takes + BESIDE)?;
+    serde_json::from_str(&said).map_err(|e| Failed::new(format!("the load generator said {said}: {e}")))
+}

@@ -1,0 +1,232 @@
+//! Everything a measure needs: built programs, a folder that is removed, servers on cores of their own.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::{
+    child::{Running, Starters},
+    http,
+};
+use crate::shell::{self, Failed, report};
+
+/// The core of the server that is measured.
+const SERVER_CORE: usize = 0;
+/// The core of the model and the clients.
+const LOAD_CORE: usize = 1;
+/// Longest wait for a server's first answer.
+const START_MOST: Duration = Duration::from_secs(20);
+/// How often it is asked.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How long and how often things are measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effort {
+    pub(super) rounds: usize,
+    pub(super) seconds: f64,
+    pub(super) idle_clients: usize,
+    pub(super) stored_sessions: usize,
+    pub(super) pairs: usize,
+}
+
+impl Effort {
+    pub(super) const QUICK: Self =
+        Self { rounds: 1, seconds: 1.5, idle_clients: 200, stored_sessions: 10_000, pairs: 24 };
+    pub(super) const FULL: Self =
+        Self { rounds: 5, seconds: 4.0, idle_clients: 1_000, stored_sessions: 100_000, pairs: 120 };
+}
+
+/// The stage.
+pub(super) struct Stage {
+    pub(super) effort: Effort,
+    pub(super) starters: Starters,
+    tools: PathBuf,
+    moongate: PathBuf,
+    folder: TempDir,
+    folders: AtomicUsize,
+    upstream: SocketAddr,
+    _model: Running,
+}
+
+/// A server that is measured.
+pub(super) struct Server {
+    pub(super) at: SocketAddr,
+    pub(super) key_file: Option<PathBuf>,
+    running: Running,
+}
+
+/// What Moongate leaves in its data folder while it runs.
+#[derive(Deserialize)]
+struct Announced {
+    url: String,
+}
+
+impl Stage {
+    pub(super) fn prepare(effort: Effort, binary: Option<&Path>) -> Result<Self, Failed> {
+        report("== build");
+        let mut build = shell::cargo();
+        build.args(["build", "--quiet", "--release", "-p", "moongate-bench"]);
+        if binary.is_none() {
+            build.args(["-p", "moongate"]);
+        }
+        shell::run(&mut build)?;
+        let target = shell::read(shell::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+        let target: Metadata =
+            serde_json::from_str(&target).map_err(|e| Failed::cannot(format!("cargo metadata: {e}")))?;
+        let release = target.target_directory.join("release");
+        let moongate = binary.map_or_else(|| release.join("moongate"), Path::to_path_buf);
+        if !moongate.is_file() {
+            return Err(Failed::cannot(format!("there is no {}", moongate.display())));
+        }
+        // Beside the checkout and not where the system keeps temporary files: those may lie in memory.
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&target.target_directory);
+        let folder = folder.map_err(|e| Failed::cannot(format!("a folder to work in: {e}")))?;
+        let tools = release.join("moongate-bench");
+        let starters = Starters::find();
+        report(&format!("found: {starters:?}"));
+        let command = starters.command(LOAD_CORE, &[], &[tools.clone().into(), "upstream".into()]);
+        let (model, line) = Running::start_and_hear(command)?;
+        let upstream = address(&line)?;
+        Ok(Self { effort, starters, tools, moongate, folder, folders: 0.into(), upstream, _model: model })
+    }
+
+    /// A baseline, durable or not.
+    pub(super) fn baseline(&self, durable: bool, before: &[OsString]) -> Result<Server, Failed> {
+        let folder = self.fresh_folder()?;
+        let store = if durable { "wal-full" } else { "none" };
+        let mut words: Vec<OsString> = vec![self.tools.clone().into()];
+        words.extend(
+            ["baseline", "--upstream", &self.upstream.to_string(), "--store", store].map(OsString::from),
+        );
+        words.extend(["--db".into(), folder.join("baseline.db").into()]);
+        let command = self.starters.command(SERVER_CORE, before, &words);
+        let (running, line) = Running::start_and_hear(command)?;
+        Ok(Server { at: address(&line)?, key_file: None, running })
+    }
+
+    /// Moongate on a data folder; a new one unless one is given. Also says how long its first answer took.
+    pub(super) fn moongate(
+        &self,
+        data: Option<&Path>,
+        before: &[OsString],
+    ) -> Result<(Server, Duration), Failed> {
+        let data = data.map_or_else(|| self.fresh_folder(), |data| Ok(data.to_path_buf()))?;
+        let config = data.with_extension("toml");
+        let cannot = |e| Failed::cannot(format!("{}: {e}", config.display()));
+        fs::write(&config, configuration(self.upstream)).map_err(cannot)?;
+        let announced = data.join("server.json");
+        // Left by one that was killed; without it, what appears there is news.
+        fs::remove_file(&announced).ok();
+        let mut words: Vec<OsString> = vec![self.moongate.clone().into(), "serve".into()];
+        words.extend(["--config".into(), config.into(), "--data".into(), data.clone().into()]);
+        words.extend(["--listen", "127.0.0.1:0", "--log", "warn"].map(OsString::from));
+        let began = Instant::now();
+        let mut running = Running::start(self.starters.command(SERVER_CORE, before, &words))?;
+        let key_file = data.join("admin.key");
+        loop {
+            if let Some(at) = first_answer(&announced, &key_file) {
+                return Ok((Server { at, key_file: Some(key_file), running }, began.elapsed()));
+            }
+            if running.is_over() || began.elapsed() > START_MOST {
+                return Err(Failed::new("moongate did not start"));
+            }
+            pause(LOOK);
+        }
+    }
+
+    /// Runs one of our own programs to its end and gives what it said.
+    pub(super) fn run_tool(&self, words: &[OsString], most: Duration) -> Result<String, Failed> {
+        let mut program: Vec<OsString> = vec![self.tools.clone().into()];
+        program.extend_from_slice(words);
+        Running::read(self.starters.command(LOAD_CORE, &[], &program), most)
+    }
+
+    /// An empty folder that is gone with the stage.
+    pub(super) fn fresh_folder(&self) -> Result<PathBuf, Failed> {
+        let folder = self.folder.path().join(self.folders.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&folder).map_err(|e| Failed::cannot(format!("{}: {e}", folder.display())))?;
+        Ok(folder)
+    }
+
+    /// The middle delay of the model's first tokens since the last reset, as it saw itself.
+    pub(super) fn model_delay_ms(&self) -> Option<f64> {
+        #[derive(Deserialize)]
+        struct Stats {
+            first_token_ms_p50: Option<f64>,
+        }
+        let stats: Stats = serde_json::from_str(&http::get(self.upstream, "/stats", None)?).ok()?;
+        stats.first_token_ms_p50
+    }
+
+    pub(super) fn reset_model(&self) {
+        // A reset that failed shows in the figures it leaves.
+        http::post(self.upstream, "/reset");
+    }
+}
+
+impl Server {
+    pub(super) fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    /// The load generator's word for it.
+    pub(super) fn kind(&self) -> &'static str {
+        if self.key_file.is_some() { "moongate" } else { "baseline" }
+    }
+
+    /// How the server calls one of the mock's models.
+    pub(super) fn model(&self, name: &str) -> String {
+        if self.key_file.is_some() { format!("mock/{name}") } else { name.to_owned() }
+    }
+
+    /// Memory in MB.
+    pub(super) fn rss_mb(&self) -> Option<f64> {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+        let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib / 1024.0)
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    target_directory: PathBuf,
+}
+
+fn configuration(upstream: SocketAddr) -> String {
+    format!(
+        "[providers.mock]\nkind = \"openai-chat\"\nbase_url = \"http://{upstream}/v1\"\n\n\
+         [agents.default]\nmodel = \"mock/mock-20t-0ms\"\n\n\
+         [limits]\nturns_per_caller = 1024\nturns_per_node = 1024\n"
+    )
+}
+
+/// Where the server listens, once it answered a question that needs its key and its store.
+fn first_answer(announced: &Path, key_file: &Path) -> Option<SocketAddr> {
+    let announced: Announced = serde_json::from_str(&fs::read_to_string(announced).ok()?).ok()?;
+    let at = announced.url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()?;
+    let key = fs::read_to_string(key_file).ok()?;
+    http::get(at, "/api/v1/sessions?limit=1", Some(key.trim())).map(|_| at)
+}
+
+fn address(line: &str) -> Result<SocketAddr, Failed> {
+    let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
+    address.ok_or_else(|| Failed::new(format!("`{line}` does not say where it listens")))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no runtime here, and nothing tells when another program is ready"
+)]
+pub(super) fn pause(time: Duration) {
+    thread::sleep(time);
+}
