@@ -158,9 +158,14 @@ impl Decoder {
             sink.usage(tokens);
         }
         let details = response.as_ref().and_then(|it| it.incomplete_details.as_ref());
+        let status = response.as_ref().and_then(|it| filled(&it.status));
         sink.finish(match details.and_then(|it| filled(&it.reason)) {
             Some("content_filter") => StopReason::Refusal,
             Some(_) => StopReason::MaxTokens,
+            // Compatible servers leave the reason out, or say it only in the status.
+            None if &*event.kind == "response.incomplete" || status == Some("incomplete") => {
+                StopReason::MaxTokens
+            }
             None if self.refused => StopReason::Refusal,
             None => StopReason::EndTurn,
         });
@@ -237,4 +242,42 @@ fn text(json: Option<&RawValue>) -> Result<Text<'_>, Fault> {
 fn joined(texts: Option<&[ItemText<'_>]>) -> String {
     let texts: Vec<&str> = texts.into_iter().flatten().filter_map(|it| it.text.as_deref()).collect();
     texts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use moongate_core::Piece;
+
+    use super::*;
+    use crate::answer::Answer;
+
+    fn stop(json: &str) -> Option<Piece> {
+        let (mut answer, mut pieces) = (Answer::default(), Vec::new());
+        let event = Event { name: Cow::Borrowed(""), data: json.as_bytes() };
+        let mut decoder = Decoder::new("mark", ToolNames::default());
+        assert_eq!(decoder.event(&event, &mut answer.sink(&mut pieces, 0)), Ok(true));
+        pieces.pop()
+    }
+
+    #[test]
+    fn an_incomplete_answer_is_never_a_plain_end() {
+        use StopReason as S;
+        for (json, reason) in [
+            (r#"{"type":"response.completed","response":{"status":"completed"}}"#, S::EndTurn),
+            (r#"{"type":"response.completed","response":{"status":"incomplete"}}"#, S::MaxTokens),
+            (r#"{"type":"response.incomplete","response":{}}"#, S::MaxTokens),
+            (
+                r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"content_filter"}}}"#,
+                S::Refusal,
+            ),
+            (
+                r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#,
+                S::MaxTokens,
+            ),
+        ] {
+            assert_eq!(stop(json), Some(Piece::Finish(reason)), "{json}");
+        }
+    }
 }

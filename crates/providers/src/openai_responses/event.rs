@@ -56,6 +56,8 @@ pub(super) struct ItemText<'a> {
 #[derive(Deserialize)]
 pub(super) struct Response<'a> {
     #[serde(borrow, default)]
+    pub(super) status: Option<Text<'a>>,
+    #[serde(borrow, default)]
     pub(super) incomplete_details: Option<IncompleteDetails<'a>>,
     #[serde(default)]
     pub(super) usage: Option<Usage>,
