@@ -161,11 +161,16 @@ impl Answer {
         self.blocks.into_iter().map(|block| part(block, &ids)).collect()
     }
 
+    /// Forgets the calls: they are not complete, or nobody knows whether they are.
+    pub(crate) fn drop_calls(&mut self) {
+        self.slots.clear();
+        self.blocks.retain(|block| !matches!(block, Block::Call { .. }));
+    }
+
     /// The parts to keep of a message that was broken off: its words, not its calls.
-    pub(crate) fn partial_parts(self) -> Vec<Part> {
-        let mut parts = self.parts();
-        parts.retain(|part| !matches!(part, Part::ToolCall { .. }));
-        parts
+    pub(crate) fn partial_parts(mut self) -> Vec<Part> {
+        self.drop_calls();
+        self.parts()
     }
 }
 

@@ -180,6 +180,10 @@ impl Turn {
         let mut events: Vec<Event> = self.usage(&*stream, &answer).into_iter().collect();
         match end {
             Ended::Complete(stop_reason) => {
+                if !matches!(stop_reason, StopReason::EndTurn | StopReason::ToolUse) {
+                    // Its last call may be cut off, and nothing says so when it is cut off at its beginning.
+                    answer.drop_calls();
+                }
                 let message = self.message(answer, stop_reason, false);
                 let calls = message.as_ref().is_some_and(asks_for_tools);
                 events.splice(0..0, message.map(Event::MessageCompleted));
