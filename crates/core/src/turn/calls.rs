@@ -21,8 +21,9 @@ use crate::{
 
 /// Pieces of live output that wait to be shown; when full, live output is dropped and the result says all.
 const OUTPUT_PIECES: usize = 64;
-/// How long a tool may take to stop after it was told to.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long a tool may take to stop after it was told to: less than the turn has, which writes down that it was
+/// stopped.
+const STOP_GRACE: Duration = Duration::from_secs(4);
 
 /// A call that may run.
 struct Prepared {
