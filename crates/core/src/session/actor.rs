@@ -49,6 +49,8 @@ pub(crate) struct Done {
     pub(crate) view: SessionView,
     pub(crate) input: Option<InputId>,
     pub(crate) position: Position,
+    /// Inputs that waited then.
+    pub(crate) queue_length: usize,
     /// The turn a cancel stopped, and what was running.
     pub(crate) stopped: Option<(TurnId, Vec<String>)>,
 }
@@ -314,7 +316,7 @@ impl Actor {
             Ok(Some(row)) => {
                 let mut done = self.done(Some(row.input));
                 done.position = row.position;
-                done.view.queue.truncate(row.queue_length);
+                done.queue_length = row.queue_length;
                 Some(Ok(done))
             }
             Err(error) => Some(Err(refusal_for(&error))),
@@ -323,7 +325,8 @@ impl Actor {
 
     pub(super) fn done(&self, input: Option<InputId>) -> Done {
         let view = self.log.state.view().clone();
-        Done { position: view.head, view, input, stopped: None }
+        let queue_length = view.queue.len();
+        Done { position: view.head, view, input, queue_length, stopped: None }
     }
 
     async fn delete(&mut self, reply: Reply) -> Result<(), Stop> {

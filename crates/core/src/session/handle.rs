@@ -77,7 +77,7 @@ impl SessionHandle {
         }
         let done = self.command(Command::Submit(input)).await?;
         let input = done.input.ok_or_else(lost)?;
-        Ok(Accepted { input, position: done.position, queue_length: done.view.queue.len() })
+        Ok(Accepted { input, position: done.position, queue_length: done.queue_length })
     }
 
     /// Takes a waiting input back.
