@@ -21,22 +21,33 @@ CREATE TABLE session (
     head      INTEGER NOT NULL,
     fence     INTEGER NOT NULL,
     updated   INTEGER NOT NULL,
+    tail      INTEGER NOT NULL,
     view      TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX session_id ON session (id);
 CREATE UNIQUE INDEX session_alias ON session (tenant, door, alias) WHERE alias IS NOT NULL;
 CREATE INDEX session_list ON session (tenant, updated, id, owner);
 
--- One row per append: its events as JSON lines. `id` only grows and is never used again.
+-- One row per append: its events as JSON lines. `id` only grows and is never used again. A session's newest
+-- row is its `tail`, and each row says which of the same session was before it.
 CREATE TABLE log (
     id      INTEGER PRIMARY KEY,
     session INTEGER NOT NULL,
+    prev    INTEGER NOT NULL,
     first   INTEGER NOT NULL,
     last    INTEGER NOT NULL,
     sum     INTEGER NOT NULL,
     body    TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX log_session ON log (session, last);
+
+-- Where a session's rows are. Rows with an id past meta's `indexed` are not in here yet; they are found from
+-- the session's tail.
+CREATE TABLE place (
+    session INTEGER NOT NULL,
+    last    INTEGER NOT NULL,
+    log     INTEGER NOT NULL,
+    PRIMARY KEY (session, last)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE idempotency (
     session      INTEGER NOT NULL,

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 
 use moongate_core::{ApprovalChange, AuditEntry, Fence, IdempotencyRow, KeyRow, SessionRow, StoreError};
 use moongate_protocol::{Seq, SessionId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Result, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use crate::{
-    find::{Doc, Finder},
+    chain::{NO_ROW, log_ids},
+    find::{Doc, Finder, Place},
     keys,
     prepare::{Prepared, int, is_busy, state_number},
 };
@@ -38,9 +39,16 @@ pub(crate) type Outcome = std::result::Result<usize, StoreError>;
 /// What the writer remembers between transactions.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    sessions: HashMap<SessionId, i64>,
+    sessions: HashMap<SessionId, Known>,
     next_session: i64,
     next_log: i64,
+}
+
+/// A session's number, and its newest row of the log.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    no: i64,
+    tail: i64,
 }
 
 impl Numbers {
@@ -61,23 +69,20 @@ impl Numbers {
         self.next_log - 1
     }
 
-    fn of(&mut self, connection: &Connection, id: SessionId) -> Result<Option<i64>> {
-        if let Some(no) = self.sessions.get(&id) {
-            return Ok(Some(*no));
+    fn of(&mut self, connection: &Connection, id: SessionId) -> Result<Option<Known>> {
+        if let Some(known) = self.sessions.get(&id) {
+            return Ok(Some(*known));
         }
-        let mut statement = connection.prepare_cached("SELECT no FROM session WHERE id = ?1")?;
-        let no = statement.query_row([blob(id)], |row| row.get(0)).optional()?;
-        if let Some(no) = no {
-            self.remember(id, no);
-        }
-        Ok(no)
+        let mut statement = connection.prepare_cached("SELECT no, tail FROM session WHERE id = ?1")?;
+        let columns = |row: &Row<'_>| Ok(Known { no: row.get(0)?, tail: row.get(1)? });
+        statement.query_row([blob(id)], columns).optional()
     }
 
-    fn remember(&mut self, id: SessionId, no: i64) {
+    fn remember(&mut self, id: SessionId, known: Known) {
         if self.sessions.len() >= MAX_NUMBERS {
             self.sessions.clear();
         }
-        self.sessions.insert(id, no);
+        self.sessions.insert(id, known);
     }
 }
 
@@ -102,15 +107,23 @@ impl Tables<'_> {
     }
 
     fn append(&mut self, append: &Prepared) -> Result<Outcome> {
-        let no = match self.numbers.of(self.connection, append.row.view.id)? {
-            Some(no) if self.advance(no, append)? => no,
-            None if append.expected == Seq::ZERO => match self.begin(append)? {
-                Ok(no) => no,
+        let id = append.row.view.id;
+        let log = self.numbers.next_log;
+        let (no, prev) = match self.numbers.of(self.connection, id)? {
+            Some(known) if self.advance(known.no, log, append)? => (known.no, known.tail),
+            None if append.expected == Seq::ZERO => match self.begin(log, append)? {
+                Ok(no) => (no, NO_ROW),
                 Err(refused) => return Ok(Err(refused)),
             },
             _ => return Ok(Err(StoreError::Conflict)),
         };
-        let log = self.insert_log(no, append)?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO log (id, session, prev, first, last, sum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute((log, no, prev, int(append.first()), int(append.last()), append.sum, &append.body))?;
+        self.numbers.next_log += 1;
+        self.numbers.remember(id, Known { no, tail: log });
         if let Some(row) = &append.idempotency {
             insert_idempotency(self.connection, no, row)?;
         }
@@ -119,10 +132,11 @@ impl Tables<'_> {
     }
 
     /// Moves the session's row on; false when its head or its owner is not what the append expects.
-    fn advance(&self, no: i64, append: &Prepared) -> Result<bool> {
+    fn advance(&self, no: i64, log: i64, append: &Prepared) -> Result<bool> {
         let mut statement = self.connection.prepare_cached(
             "UPDATE session SET owner = :owner, namespace = :namespace, agent = :agent, state = :state, \
-             archived = :archived, busy = :busy, head = :head, fence = :fence, updated = :updated, view = :view \
+             archived = :archived, busy = :busy, head = :head, fence = :fence, updated = :updated, tail = :tail, \
+             view = :view \
              WHERE no = :no AND head = :expected AND fence <= :fence",
         )?;
         let view = &append.row.view;
@@ -136,6 +150,7 @@ impl Tables<'_> {
             ":head": int(view.head.seq.0),
             ":fence": int(append.fence.0),
             ":updated": view.updated_at.as_millis(),
+            ":tail": log,
             ":view": append.view,
             ":no": no,
             ":expected": int(append.expected.0),
@@ -143,15 +158,13 @@ impl Tables<'_> {
         Ok(changed == 1)
     }
 
-    fn begin(&mut self, append: &Prepared) -> Result<std::result::Result<i64, StoreError>> {
-        let row = &append.row;
-        if let Some(taken) = self.alias_owner(row)? {
+    fn begin(&mut self, log: i64, append: &Prepared) -> Result<std::result::Result<i64, StoreError>> {
+        if let Some(taken) = self.alias_owner(&append.row)? {
             return Ok(Err(StoreError::AliasTaken(taken)));
         }
         let no = self.numbers.next_session;
-        insert_session(self.connection, no, append)?;
+        insert_session(self.connection, no, log, append)?;
         self.numbers.next_session += 1;
-        self.numbers.remember(row.view.id, no);
         Ok(Ok(no))
     }
 
@@ -165,19 +178,9 @@ impl Tables<'_> {
             .optional()
     }
 
-    fn insert_log(&mut self, no: i64, append: &Prepared) -> Result<i64> {
-        let id = self.numbers.next_log;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO log (id, session, first, last, sum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute((id, no, int(append.first()), int(append.last()), append.sum, &append.body))?;
-        self.numbers.next_log += 1;
-        Ok(id)
-    }
-
     fn derive(&mut self, no: i64, log: i64, append: &Prepared) -> Result<()> {
         insert_calls(self.connection, append.row.view.id, &append.row, &append.derived)?;
+        self.finder.push_place(Place { session: no, last: int(append.last()), log });
         change_approvals(self.connection, no, &append.derived.approvals)?;
         for (seq, text) in &append.derived.texts {
             self.finder.push(Doc::message(no, log, seq.0 - append.first(), text));
@@ -189,18 +192,21 @@ impl Tables<'_> {
     }
 
     fn delete(&mut self, session: SessionId, fence: Fence) -> Result<Outcome> {
-        let Some(no) = self.numbers.of(self.connection, session)? else {
+        let Some(Known { no, .. }) = self.numbers.of(self.connection, session)? else {
             return Ok(Err(StoreError::NotFound));
         };
+        let rows = log_ids(self.connection, no)?;
         let mut statement =
             self.connection.prepare_cached("DELETE FROM session WHERE no = ?1 AND fence <= ?2")?;
         if statement.execute((no, int(fence.0)))? == 0 {
             return Ok(Err(StoreError::Conflict));
         }
         self.numbers.sessions.remove(&session);
-        self.finder.delete(self.connection, no)?;
+        self.finder.delete(self.connection, no, &rows)?;
+        let mut statement = self.connection.prepare_cached("DELETE FROM log WHERE id = ?1")?;
+        rows.iter().try_for_each(|id| statement.execute([id]).map(|_| ()))?;
         for sql in [
-            "DELETE FROM log WHERE session = ?1",
+            "DELETE FROM place WHERE session = ?1",
             "DELETE FROM idempotency WHERE session = ?1",
             "DELETE FROM approval WHERE session = ?1",
         ] {
@@ -218,11 +224,11 @@ impl Tables<'_> {
     }
 }
 
-fn insert_session(connection: &Connection, no: i64, append: &Prepared) -> Result<()> {
+fn insert_session(connection: &Connection, no: i64, log: i64, append: &Prepared) -> Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO session (no, id, tenant, door, alias, owner, namespace, agent, state, archived, busy, \
-         epoch, head, fence, updated, view) VALUES (:no, :id, :tenant, :door, :alias, :owner, :namespace, \
-         :agent, :state, :archived, :busy, :epoch, :head, :fence, :updated, :view)",
+         epoch, head, fence, updated, tail, view) VALUES (:no, :id, :tenant, :door, :alias, :owner, :namespace, \
+         :agent, :state, :archived, :busy, :epoch, :head, :fence, :updated, :tail, :view)",
     )?;
     let view = &append.row.view;
     statement.execute(named_params! {
@@ -241,6 +247,7 @@ fn insert_session(connection: &Connection, no: i64, append: &Prepared) -> Result
         ":head": int(view.head.seq.0),
         ":fence": int(append.fence.0),
         ":updated": view.updated_at.as_millis(),
+        ":tail": log,
         ":view": append.view,
     })?;
     Ok(())

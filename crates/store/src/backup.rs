@@ -27,7 +27,10 @@ pub struct Restored {
 
 /// Copies a store into a new folder: one moment of it, so a prefix of every session, then the attachments,
 /// which are written before the events that name them. The folder appears when it is complete.
-pub(crate) fn backup(source: &Path, to: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When the store cannot be read, the folder is not empty, or there is no room.
+pub fn backup(source: &Path, to: &Path) -> Result<(), StoreError> {
     let failed = |error: io::Error| StoreError::Engine(format!("{}: {error}", to.display()));
     if !is_empty(to).map_err(failed)? {
         return Err(StoreError::Engine(format!("{} is not empty: name a new folder", to.display())));

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Result};
 use crate::{
     error::reading,
     read::session,
-    walk::{Walked, sessions, walk},
+    walk::{Step, Walked, sessions, walk},
 };
 
 /// Most faults of the file itself that are listed.
@@ -22,12 +22,19 @@ pub(crate) fn check(connection: &Connection) -> std::result::Result<CheckReport,
         Err(error) => report.faults.push((None, error.to_string())),
     }
     let all = sessions(&snapshot).map_err(|error| reading(&error))?;
+    let mut seen = 0_i64;
     for walked in all {
         report.sessions += 1;
         report.events += walked.head;
-        if let Some(fault) = session_fault(&snapshot, walked) {
+        if let Some(fault) = session_fault(&snapshot, walked, &mut seen) {
             report.faults.push((Some(walked.id), fault));
         }
+    }
+    let rows: i64 = snapshot
+        .query_row("SELECT count(*) FROM log", (), |row| row.get(0))
+        .map_err(|error| reading(&error))?;
+    if rows > seen {
+        report.faults.push((None, format!("{} rows of the log are in no readable session", rows - seen)));
     }
     Ok(report)
 }
@@ -37,19 +44,15 @@ fn file_faults(connection: &Connection) -> Result<Vec<String>> {
     let mut faults: Vec<String> =
         statement.query_map((), |row| row.get(0))?.collect::<Result<Vec<String>>>()?;
     faults.retain(|fault| fault != "ok");
-    let stray: i64 = connection.query_row(
-        "SELECT count(*) FROM log l WHERE NOT EXISTS (SELECT 1 FROM session s WHERE s.no = l.session)",
-        (),
-        |row| row.get(0),
-    )?;
-    if stray > 0 {
-        faults.push(format!("{stray} rows of the log belong to no session"));
-    }
     Ok(faults)
 }
 
-fn session_fault(connection: &Connection, walked: Walked) -> Option<String> {
-    let summary = match walk(connection, walked, |_| Ok(())) {
+fn session_fault(connection: &Connection, walked: Walked, seen: &mut i64) -> Option<String> {
+    let count = |_: Step<'_>| {
+        *seen += 1;
+        Ok(())
+    };
+    let summary = match walk(connection, walked, count) {
         Ok(Ok(summary)) => summary,
         Ok(Err(fault)) => return Some(fault),
         Err(error) => return Some(error.to_string()),

@@ -1,6 +1,9 @@
-//! Full-text search. Adding a few texts to the index costs nearly as much as adding a few hundred, so texts
-//! wait in the writer until there are many or somebody searches. The log is the truth: which of its rows
-//! are in the index is written with the index, and what waited when the process ended is read back from it.
+//! The two indexes of the log: where a session's rows are, and which words are where.
+//!
+//! Adding a few entries to them costs nearly as much as adding a few hundred, so entries wait in the writer
+//! until there are many or somebody searches. Nobody reads past what waits: a session's newest rows are found
+//! from its tail, and a search has everything written first. Which rows are indexed is written with the
+//! indexes, and what waited when the process ended is read back from the log.
 
 use moongate_core::{Derived, SearchHit, spaced, terms};
 use moongate_protocol::{Epoch, Seq, Tenant};
@@ -14,6 +17,8 @@ use crate::{
 
 /// Texts that wait before they are added to the index with the next append.
 const MAX_WAITING: usize = 512;
+/// Rows of the log that wait before they are added to the index of places.
+const MAX_PLACES: usize = 1024;
 /// Bytes of texts that wait before they are added to the index.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 /// A text's place in its append has this many bits of its number in the index.
@@ -50,9 +55,27 @@ impl Doc {
     }
 }
 
-/// The texts that wait to be added to the index.
+/// Where a row of the log is to be found.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) session: i64,
+    pub(crate) last: i64,
+    pub(crate) log: i64,
+}
+
+impl Place {
+    fn insert(&self, connection: &Connection) -> Result<()> {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO place (session, last, log) VALUES (?1, ?2, ?3)")?
+            .execute((self.session, self.last, self.log))
+            .map(|_| ())
+    }
+}
+
+/// What waits to be added to the indexes.
 #[derive(Debug)]
 pub(crate) struct Finder {
+    places: Vec<Place>,
     waiting: Vec<Doc>,
     bytes: usize,
     /// Rows of the log an earlier process wrote and did not index.
@@ -64,7 +87,7 @@ impl Finder {
         let indexed = indexed(connection)?;
         let last: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM log", (), |row| row.get(0))?;
         let behind = (last > indexed).then_some((indexed, last));
-        Ok((Self { waiting: Vec::new(), bytes: 0, behind }, indexed))
+        Ok((Self { places: Vec::new(), waiting: Vec::new(), bytes: 0, behind }, indexed))
     }
 
     pub(crate) fn push(&mut self, doc: impl Into<Option<Doc>>) {
@@ -74,8 +97,14 @@ impl Finder {
         }
     }
 
+    pub(crate) fn push_place(&mut self, place: Place) {
+        self.places.push(place);
+    }
+
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= MAX_WAITING || self.bytes >= MAX_WAITING_BYTES
+        self.places.len() >= MAX_PLACES
+            || self.waiting.len() >= MAX_WAITING
+            || self.bytes >= MAX_WAITING_BYTES
     }
 
     /// Whether a search would miss something.
@@ -84,32 +113,34 @@ impl Finder {
     }
 
     /// Writes everything that waits. Call [`Self::flushed`] when it is on disk.
-    pub(crate) fn flush(&self, connection: &Connection, last_log: i64) -> Result<()> {
-        if !self.is_behind() {
+    pub(crate) fn flush(&mut self, connection: &Connection, last_log: i64) -> Result<()> {
+        if self.places.is_empty() && !self.is_behind() {
             return Ok(());
         }
         if let Some((indexed, last)) = self.behind {
             catch_up(connection, indexed, last)?;
         }
+        // In the order they are kept in, so that each page is looked for once.
+        self.places.sort_unstable_by_key(|place| (place.session, place.last));
+        self.places.iter().try_for_each(|place| place.insert(connection))?;
         self.waiting.iter().try_for_each(|doc| doc.insert(connection))?;
         mark_indexed(connection, last_log)
     }
 
     pub(crate) fn flushed(&mut self) {
+        self.places.clear();
         self.waiting.clear();
         self.bytes = 0;
         self.behind = None;
     }
 
-    /// Removes a session's texts. Its rows of the log are still there.
-    pub(crate) fn delete(&mut self, connection: &Connection, session: i64) -> Result<()> {
+    /// Removes a session's texts, which are in these rows of the log.
+    pub(crate) fn delete(&mut self, connection: &Connection, session: i64, rows: &[i64]) -> Result<()> {
+        self.places.retain(|place| place.session != session);
         self.waiting.retain(|doc| doc.session != session);
         self.bytes = self.waiting.iter().map(|doc| doc.text.len()).sum();
-        let mut rows = connection.prepare_cached("SELECT id FROM log WHERE session = ?1")?;
         let mut range = connection.prepare_cached("DELETE FROM find WHERE rowid BETWEEN ?1 AND ?2")?;
-        let mut ids = rows.query([session])?;
-        while let Some(row) = ids.next()? {
-            let id: i64 = row.get(0)?;
+        for id in rows {
             range.execute((id << PLACE_BITS, ((id + 1) << PLACE_BITS) - 1))?;
         }
         range.execute((-session, -session)).map(|_| ())
@@ -132,8 +163,10 @@ pub(crate) fn mark_indexed(connection: &Connection, last_log: i64) -> Result<()>
         .map(|_| ())
 }
 
-fn indexed(connection: &Connection) -> Result<i64> {
-    let found = connection.query_row("SELECT value FROM meta WHERE name = 'indexed'", (), |row| row.get(0));
+/// The last row of the log that is in the indexes, with all before it.
+pub(crate) fn indexed(connection: &Connection) -> Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = 'indexed'")?;
+    let found = statement.query_row((), |row| row.get(0));
     Ok(found.optional()?.unwrap_or(0))
 }
 
@@ -148,6 +181,7 @@ fn catch_up(connection: &Connection, indexed: i64, last: i64) -> Result<()> {
         let (log, no): (i64, i64) = (row.get(0)?, row.get(1)?);
         let body = row.get_ref(5)?.as_bytes()?.to_vec();
         let (first, last) = (number(row.get(2)?), number(row.get(3)?));
+        Place { session: no, last: int(last), log }.insert(connection)?;
         let line = LogRow { first, last, sum: row.get(4)?, body };
         let Ok(records) = line.records(session_id(row.get(6)?), Epoch(1)) else { continue };
         let derived = Derived::of(records.iter().filter_map(|record| record.envelope().ok()));

@@ -7,6 +7,7 @@
 mod apply;
 mod backup;
 mod blobs;
+mod chain;
 mod check;
 mod connect;
 mod error;
@@ -25,6 +26,6 @@ mod usage;
 mod walk;
 mod writer;
 
-pub use backup::{Restored, restore};
+pub use backup::{Restored, backup, restore};
 pub use error::OpenError;
 pub use store::SqliteStore;

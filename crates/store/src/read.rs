@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::{
     apply::{blob, session_id},
+    chain::rows,
     error::reading,
     lines::LogRow,
     prepare::{int, number, shared},
@@ -40,22 +41,14 @@ pub(crate) fn events(
         })
         .map_err(|error| reading(&error))?;
     let (no, epoch, head): (i64, Epoch, u64) = found.ok_or(StoreError::NotFound)?;
-    let mut log = Vec::new();
-    let mut last = after.0;
-    let mut room = MAX_READ_BYTES;
-    let mut statement = snapshot.prepare_cached(LOG_AFTER).map_err(|error| reading(&error))?;
-    let mut rows = statement.query((no, int(after.0))).map_err(|error| reading(&error))?;
-    while log.len() < limit && room > 0 {
-        let Some(row) = rows.next().map_err(|error| reading(&error))? else { break };
-        let row = log_row(row).map_err(|error| reading(&error))?;
-        room = room.saturating_sub(row.body.len());
-        let skipped =
-            usize::try_from((last.saturating_add(1)).saturating_sub(row.first)).unwrap_or(usize::MAX);
-        if row.first > last.saturating_add(1) || (row.first <= last && last != after.0) {
-            return Err(gap(session, last.saturating_add(1)));
-        }
-        last = row.last;
-        log.extend(row.records(session, epoch)?.into_iter().skip(skipped));
+    let mut page = Page { session, epoch, log: Vec::new(), last: after.0, room: MAX_READ_BYTES, fault: None };
+    if limit > 0 {
+        rows(&snapshot, no, int(after.0), |_, row| Ok(page.take(row, after.0) && page.log.len() < limit))
+            .map_err(|error| reading(&error))?;
+    }
+    let Page { mut log, last, room, fault, .. } = page;
+    if let Some(fault) = fault {
+        return Err(fault);
     }
     if last < head && log.len() < limit && room > 0 {
         return Err(gap(session, last.saturating_add(1)));
@@ -64,14 +57,34 @@ pub(crate) fn events(
     Ok(log)
 }
 
-/// The rows of a session's log that hold something after a number.
-pub(crate) const LOG_AFTER: &str =
-    "SELECT id, first, last, sum, body FROM log WHERE session = ?1 AND last > ?2 ORDER BY last";
+/// The events of one read, as they are gathered.
+struct Page {
+    session: SessionId,
+    epoch: Epoch,
+    log: Vec<Arc<Record>>,
+    last: u64,
+    room: usize,
+    fault: Option<StoreError>,
+}
 
-/// A row [`LOG_AFTER`] found.
-pub(crate) fn log_row(row: &Row<'_>) -> rusqlite::Result<LogRow> {
-    let body = row.get_ref(4)?.as_bytes()?.to_vec();
-    Ok(LogRow { first: number(row.get(1)?), last: number(row.get(2)?), sum: row.get(3)?, body })
+impl Page {
+    /// Takes a row's events after `after`; false when there is no room for more, or when the row is not the
+    /// one that has to follow.
+    fn take(&mut self, row: LogRow, after: u64) -> bool {
+        let next = self.last.saturating_add(1);
+        if row.first > next || (row.first < next && self.last != after) {
+            self.fault = Some(gap(self.session, next));
+            return false;
+        }
+        self.room = self.room.saturating_sub(row.body.len());
+        self.last = row.last;
+        let skipped = usize::try_from(next - row.first).unwrap_or(usize::MAX);
+        match row.records(self.session, self.epoch) {
+            Ok(records) => self.log.extend(records.into_iter().skip(skipped)),
+            Err(fault) => self.fault = Some(fault),
+        }
+        self.fault.is_none() && self.room > 0
+    }
 }
 
 fn gap(session: SessionId, seq: u64) -> StoreError {

@@ -13,11 +13,19 @@ use crate::{
     walk::{Step, Walked, sessions, walk},
 };
 
+/// Where the rows of the log are, by what they say themselves. Of two that say the same the newer counts.
+const PLACES: &str = "DELETE FROM place; \
+     INSERT OR REPLACE INTO place (session, last, log) SELECT session, last, id FROM log ORDER BY id; \
+     UPDATE session SET tail = (SELECT coalesce(max(p.log), 0) FROM place p WHERE p.session = session.no)";
+
 /// Rebuilds; a session whose log is damaged keeps its row, its usage and its approvals, and is in the report.
 pub(crate) fn rebuild(connection: &mut Connection) -> Result<CheckReport> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut report = CheckReport::default();
     transaction.execute("INSERT INTO find (find) VALUES ('delete-all')", ())?;
+    transaction.execute_batch(PLACES)?;
+    let last: i64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM log", (), |row| row.get(0))?;
+    mark_indexed(&transaction, last)?;
     for session in sessions(&transaction)? {
         report.sessions += 1;
         report.events += session.head;
@@ -31,8 +39,6 @@ pub(crate) fn rebuild(connection: &mut Connection) -> Result<CheckReport> {
             }
         }
     }
-    let last: i64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM log", (), |row| row.get(0))?;
-    mark_indexed(&transaction, last)?;
     transaction.commit()?;
     Ok(report)
 }

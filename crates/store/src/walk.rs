@@ -4,11 +4,7 @@ use moongate_core::{Derived, Summary};
 use moongate_protocol::{Envelope, Epoch, SessionId};
 use rusqlite::{Connection, Result};
 
-use crate::{
-    apply::session_id,
-    prepare::{int, number},
-    read::{LOG_AFTER, log_row},
-};
+use crate::{apply::session_id, chain::rows, lines::LogRow, prepare::number};
 
 /// A session to walk, by its row.
 #[derive(Clone, Copy, Debug)]
@@ -44,38 +40,57 @@ pub(crate) fn walk(
     session: Walked,
     mut each: impl FnMut(Step<'_>) -> Result<()>,
 ) -> Result<std::result::Result<Summary, String>> {
-    let mut statement = connection.prepare_cached(LOG_AFTER)?;
-    let mut rows = statement.query((session.no, int(0)))?;
-    let mut folded: Option<Summary> = None;
-    let mut last = 0_u64;
-    while let Some(row) = rows.next()? {
-        let log: i64 = row.get(0)?;
-        let row = log_row(row)?;
+    let mut folding = Folding { session, folded: None, last: 0 };
+    let mut fault = None;
+    rows(connection, session.no, 0, |log, row| {
         let first = row.first;
-        if first != last.saturating_add(1) {
-            return Ok(Err(format!("event {} is missing", last.saturating_add(1))));
+        match folding.take(row) {
+            Ok((derived, summary)) => each(Step { log, first, derived, summary }).map(|()| true),
+            Err(why) => {
+                fault = Some(why);
+                Ok(false)
+            }
         }
-        last = row.last;
-        let records = match row.records(session.id, session.epoch) {
-            Ok(records) => records,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
+    })?;
+    Ok(match fault {
+        Some(fault) => Err(fault),
+        None => folding.end(),
+    })
+}
+
+/// The fold of a session's rows, one after the other.
+struct Folding {
+    session: Walked,
+    folded: Option<Summary>,
+    last: u64,
+}
+
+impl Folding {
+    fn take(&mut self, row: LogRow) -> std::result::Result<(Derived, &Summary), String> {
+        let (session, first, next) = (self.session, row.first, self.last.saturating_add(1));
+        if first != next {
+            return Err(format!("event {next} is missing"));
+        }
+        self.last = row.last;
+        let records = row.records(session.id, session.epoch).map_err(|error| error.to_string())?;
         let events: std::result::Result<Vec<&Envelope>, _> =
             records.iter().map(|record| record.envelope()).collect();
-        let events = match events {
-            Ok(events) if events.iter().all(|event| event.session == session.id) => events,
-            Ok(_) => return Ok(Err(format!("events {first} to {last} are another session's"))),
-            Err(damaged) => return Ok(Err(damaged.to_string())),
-        };
-        let Some(summary) = fold(&mut folded, &events) else {
-            return Ok(Err("it does not begin with session.created".into()));
-        };
-        each(Step { log, first, derived: Derived::of(events), summary })?;
+        let events = events.map_err(|damaged| damaged.to_string())?;
+        if events.iter().any(|event| event.session != session.id) {
+            return Err(format!("events {first} to {} are another session's", self.last));
+        }
+        let derived = Derived::of(events.iter().copied());
+        let summary = fold(&mut self.folded, &events).ok_or("it does not begin with session.created")?;
+        Ok((derived, summary))
     }
-    if last != session.head {
-        return Ok(Err(format!("its row says it ends at {}, its log ends at {last}", session.head)));
+
+    fn end(self) -> std::result::Result<Summary, String> {
+        let (last, head) = (self.last, self.session.head);
+        if last != head {
+            return Err(format!("its row says it ends at {head}, its log ends at {last}"));
+        }
+        self.folded.ok_or_else(|| "it has no events".into())
     }
-    Ok(folded.ok_or_else(|| "it has no events".into()))
 }
 
 fn fold<'a>(folded: &'a mut Option<Summary>, events: &[&Envelope]) -> Option<&'a Summary> {

@@ -1,5 +1,7 @@
 //! What happens when disks, processes and people do what they do.
 
+#![expect(clippy::unwrap_used, reason = "what fails here is a test")]
+
 mod backup;
 mod batch;
 mod disk_full;

@@ -12,7 +12,7 @@ use crate::{assert_whole, copy_as_after_a_crash, database, say, stranger, talk, 
 const SECOND_STEP: &str = include_str!("../../migrations/0002_unfinished.sql");
 
 fn refusal(folder: &Path) -> OpenError {
-    SqliteStore::open(folder).err().expect("it is refused")
+    SqliteStore::open(folder).unwrap_err()
 }
 
 #[tokio::test]
