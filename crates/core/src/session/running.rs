@@ -17,6 +17,7 @@ use super::{
     actor::{Actor, Done, Reply, Stop},
     decide::start_next,
     state::OpenTurn,
+    transcript::calls_in,
 };
 use crate::{
     Fault,
@@ -62,6 +63,13 @@ pub(super) async fn hear_from(running: &mut Option<Running>) -> Option<Report> {
     match running {
         Some(running) => running.reports.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+fn asks_for_tools(event: &Event) -> bool {
+    match event {
+        Event::MessageCompleted(message) => calls_in(&message.parts).next().is_some(),
+        _ => false,
     }
 }
 
@@ -135,7 +143,7 @@ impl Actor {
         Work {
             prompt: prompt::build(transcript),
             pending: transcript.pending_calls(),
-            blobs: transcript.blobs().collect(),
+            blobs: transcript.blobs.clone(),
             calls_made: turn.map_or(0, |turn| turn.usage.calls),
             window_used: turn.map_or(0, |turn| turn.window_used),
         }
@@ -176,10 +184,11 @@ impl Actor {
         Ok(())
     }
 
-    /// Writes facts and lets waiting steering inputs join before the next model call.
+    /// Writes facts and lets waiting steering inputs join before the next model call. While calls wait to be run
+    /// that is not what comes next.
     async fn go_on(&mut self, mut events: Vec<Event>) -> Result<Verdict, Stop> {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return Ok(Verdict::Ended) };
-        let joining = self.log.state.steering();
+        let joining = if events.iter().any(asks_for_tools) { Vec::new() } else { self.log.state.steering() };
         for queued in self.log.state.view().queue.iter().filter(|queued| joining.contains(&queued.input)) {
             events.push(Event::MessageCompleted(MessageCompleted {
                 turn,

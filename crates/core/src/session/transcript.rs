@@ -11,7 +11,7 @@ use moongate_protocol::{
 };
 use serde_json::Value;
 
-use crate::{PromptMessage, turn::prompt};
+use crate::{PromptMessage, SharedMessage, turn::prompt};
 
 /// One message of the conversation, as a prompt has it: built once, shared by all later prompts.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,21 +19,21 @@ pub(crate) struct Entry {
     /// The event it came with.
     pub(crate) seq: Seq,
     /// `User` or `Assistant`; it may have no parts, and is no part of any prompt then.
-    pub(crate) message: Arc<PromptMessage>,
+    pub(crate) message: Arc<SharedMessage>,
     /// The model did not end it itself.
     pub(crate) partial: bool,
 }
 
 impl Entry {
     pub(crate) fn parts(&self) -> &[Part] {
-        match &*self.message {
+        match &**self.message {
             PromptMessage::User(parts) | PromptMessage::Assistant(parts) => parts,
             PromptMessage::ToolResult { content, .. } => content,
         }
     }
 
     pub(crate) fn is_users(&self) -> bool {
-        matches!(&*self.message, PromptMessage::User(_))
+        matches!(&**self.message, PromptMessage::User(_))
     }
 }
 
@@ -61,6 +61,8 @@ pub(crate) struct Transcript {
     pub(crate) entries: Vec<Entry>,
     pub(crate) calls: HashMap<(ItemId, CallId), CallState>,
     pub(crate) compacted: Option<Compacted>,
+    /// The blobs prompts of this conversation refer to.
+    pub(crate) blobs: Vec<BlobHash>,
     /// What inputs say that no turn has taken up yet.
     waiting: BTreeMap<InputId, Vec<Part>>,
 }
@@ -106,7 +108,10 @@ impl Transcript {
             Role::User => PromptMessage::User(prompt::spoken(parts)),
             Role::Assistant => PromptMessage::Assistant(prompt::said(parts, partial)),
         };
-        self.entries.push(Entry { seq, message: Arc::new(message), partial });
+        if let PromptMessage::User(parts) | PromptMessage::Assistant(parts) = &message {
+            self.blobs.extend(blobs_in(parts));
+        }
+        self.entries.push(Entry { seq, message: Arc::new(message.into()), partial });
     }
 
     fn complete(&mut self, seq: Seq, message: &MessageCompleted) {
@@ -123,6 +128,7 @@ impl Transcript {
 
     fn finish(&mut self, finished: &ToolFinished) {
         let content = prompt::result(finished.content.clone());
+        self.blobs.extend(blobs_in(&content));
         let is_error = finished.outcome != ToolOutcome::Ok;
         let state = CallState::Finished { content: content.into(), is_error };
         self.calls.insert((finished.item, finished.call.clone()), state);
@@ -130,6 +136,7 @@ impl Transcript {
 
     fn compact(&mut self, compacted: &ContextCompacted) {
         let dropped: Vec<Entry> = self.entries.extract_if(.., |entry| entry.seq <= compacted.to).collect();
+        self.blobs = self.entries.iter().flat_map(|entry| blobs_in(entry.parts())).collect();
         for (item, call, ..) in dropped.iter().flat_map(|entry| calls_in(entry.parts())) {
             self.calls.remove(&(item, call.clone()));
         }
@@ -153,25 +160,20 @@ impl Transcript {
             .collect()
     }
 
-    /// The blobs a prompt of this conversation needs.
-    pub(crate) fn blobs(&self) -> impl Iterator<Item = BlobHash> {
-        let results = self.calls.values().filter_map(|state| match state {
-            CallState::Finished { content, .. } => Some(content),
-            _ => None,
-        });
-        let parts = self.entries.iter().map(Entry::parts).chain(results.map(|content| &content[..]));
-        parts.flatten().filter_map(|part| match part {
-            Part::Image { blob } | Part::File { blob, .. } => Some(blob.hash),
-            _ => None,
-        })
-    }
-
     /// Whether the last thing said is a model's complete answer without calls.
     pub(crate) fn is_answered(&self) -> bool {
         self.entries.last().is_some_and(|entry| {
             !entry.is_users() && !entry.partial && calls_in(entry.parts()).next().is_none()
         })
     }
+}
+
+/// The blobs among parts.
+fn blobs_in(parts: &[Part]) -> impl Iterator<Item = BlobHash> {
+    parts.iter().filter_map(|part| match part {
+        Part::Image { blob } | Part::File { blob, .. } => Some(blob.hash),
+        _ => None,
+    })
 }
 
 /// The tool calls among parts.
