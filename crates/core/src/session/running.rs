@@ -144,7 +144,7 @@ impl Actor {
             prompt: prompt::build(transcript),
             pending: transcript.pending_calls(),
             blobs: transcript.blobs.clone(),
-            calls_made: turn.map_or(0, |turn| turn.usage.calls),
+            calls_made: turn.map_or(0, |turn| turn.model_calls),
             window_used: turn.map_or(0, |turn| turn.window_used),
         }
     }

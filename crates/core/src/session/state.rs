@@ -21,6 +21,8 @@ pub(crate) struct OpenTurn {
     /// Who set it off: whose share of running turns it counts against.
     pub(crate) author: Principal,
     pub(crate) usage: UsageTotal,
+    /// Answers and summaries so far; a provider need not count tokens for a call to count.
+    pub(crate) model_calls: u64,
     /// Tokens of the last model call's prompt and answer: how full the model's window is.
     pub(crate) window_used: u64,
 }
@@ -75,6 +77,7 @@ impl State {
                     overrides,
                     author,
                     usage: UsageTotal::default(),
+                    model_calls: 0,
                     window_used: 0,
                 });
             }
@@ -84,8 +87,12 @@ impl State {
                 }
             }
             Event::MessageCompleted(message) => {
-                if let Some(input) = message.input {
-                    self.waiting.remove(&input);
+                match (message.input, &mut self.turn) {
+                    (Some(input), _) => {
+                        self.waiting.remove(&input);
+                    }
+                    (None, Some(turn)) => turn.model_calls += 1,
+                    (None, None) => {}
                 }
             }
             Event::UsageRecorded(usage) => {
@@ -97,6 +104,7 @@ impl State {
             Event::ContextCompacted(_) => {
                 if let Some(turn) = &mut self.turn {
                     turn.window_used = 0;
+                    turn.model_calls += 1;
                 }
             }
             Event::SessionForked(_) => {
