@@ -1,0 +1,252 @@
+//! The conversation in the terminal: interactive, line by line from a pipe, or one question.
+
+mod interactive;
+mod item;
+mod json;
+mod markdown;
+mod prompt;
+mod render;
+mod slash;
+mod status;
+mod talk;
+mod view;
+
+use std::{
+    fs,
+    io::{self, BufRead as _, Read as _, Write as _},
+    path::Path,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::Method;
+use moongate_protocol::{ErrorCode, Position, SessionId, SessionState};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::{
+    json::JsonLines,
+    render::Render,
+    talk::{Ending, Talk, Way},
+    view::View,
+};
+use crate::{
+    cli::ChatArgs,
+    client::{Client, InputPart, NewSession, Page, Session, find_running, named},
+    context::Context,
+    exit::{Failure, Outcome},
+    serve::Local,
+};
+
+/// Longest text that is read from a pipe; the server takes no longer one.
+const MAX_PIPE_BYTES: u64 = 256 * 1024;
+/// Largest image.
+const MAX_IMAGE_BYTES: u64 = 20 * 1024 * 1024;
+
+/// Runs `moongate chat`.
+///
+/// # Errors
+/// When the turn failed, or there is nobody to talk to.
+pub(crate) async fn run(args: ChatArgs, context: &Context) -> Outcome {
+    // From here on Ctrl-C stops an answer and not the program.
+    let interrupts = signal(SignalKind::interrupt())?;
+    let images = args.image.iter().map(|path| image(path)).collect::<Outcome<Vec<_>>>()?;
+    let question = question(&args, context)?;
+    let (client, local) = partner(&args, context).await?;
+    let ended = talk(args, context, question, images, (client, interrupts)).await;
+    if let Some(local) = local {
+        local.stop().await;
+    }
+    ended
+}
+
+/// What is to be asked, and how.
+enum Question {
+    /// One question.
+    One(String),
+    /// One a line, from a pipe.
+    Lines,
+    /// A person types.
+    Prompt,
+}
+
+fn question(args: &ChatArgs, context: &Context) -> Outcome<Question> {
+    match args.text.as_deref() {
+        Some("-") => {
+            let mut text = String::new();
+            io::stdin().lock().take(MAX_PIPE_BYTES + 1).read_to_string(&mut text)?;
+            if text.len() as u64 > MAX_PIPE_BYTES {
+                let message = format!("the text is longer than {MAX_PIPE_BYTES} bytes");
+                return Err(Failure::Usage(message));
+            }
+            if text.trim().is_empty() && args.image.is_empty() {
+                return Err(Failure::Usage(
+                    "nothing came from standard input: there is nothing to say".into(),
+                ));
+            }
+            Ok(Question::One(text))
+        }
+        Some(text) if text.trim().is_empty() => {
+            Err(Failure::Usage("there is nothing to say: leave TEXT out for a conversation".into()))
+        }
+        Some(text) => Ok(Question::One(text.to_owned())),
+        None if context.terminal.is_interactive && !args.json => Ok(Question::Prompt),
+        None => Ok(Question::Lines),
+    }
+}
+
+/// The server to talk to: the named one, the running one, or one of our own.
+async fn partner(args: &ChatArgs, context: &Context) -> Outcome<(Client, Option<Local>)> {
+    let data = context.data()?;
+    if let Some(url) = &args.remote.server {
+        return Ok((named(url, &args.remote, &data)?, None));
+    }
+    if let Some(client) = find_running(&args.remote, &data).await? {
+        return Ok((client, None));
+    }
+    let local = Local::start(context).await?;
+    Ok((local.client()?, Some(local)))
+}
+
+async fn talk(
+    args: ChatArgs,
+    context: &Context,
+    question: Question,
+    images: Vec<InputPart>,
+    (client, interrupts): (Client, Signal),
+) -> Outcome {
+    let way = Way { remote: args.remote.clone(), data: context.data()? };
+    let opened = open(&args, &client).await?;
+    let mut talk = begin(opened.as_ref(), client, way, interrupts, &args).await?;
+    match question {
+        Question::One(text) => {
+            let mut parts = vec![InputPart::Text { text }];
+            parts.extend(images);
+            let mut view: Box<dyn View> =
+                if args.json { Box::new(JsonLines) } else { Box::new(Render::new(context.terminal, true)) };
+            let ending = talk.say(parts, &mut *view).await?;
+            concluded(&ending, &talk, context)
+        }
+        Question::Lines => lines(&mut talk, context, args.json, images).await,
+        Question::Prompt => interactive::run(talk, context, opened, args.agent, images).await,
+    }
+}
+
+/// The session the person wants to go on in.
+async fn open(args: &ChatArgs, client: &Client) -> Outcome<Option<Session>> {
+    if let Some(id) = args.session {
+        return Ok(Some(client.get(&format!("/sessions/{id}")).await?));
+    }
+    if !args.continue_last {
+        return Ok(None);
+    }
+    let page: Page<Session> = client.get("/sessions?limit=1").await?;
+    match page.items.into_iter().next() {
+        Some(session) => Ok(Some(session)),
+        None => Err(Failure::Failed("there is no conversation to go on with: leave --continue out".into())),
+    }
+}
+
+async fn begin(
+    opened: Option<&Session>,
+    client: Client,
+    way: Way,
+    interrupts: Signal,
+    args: &ChatArgs,
+) -> Outcome<Talk> {
+    let (session, position) = match opened {
+        Some(session) => (session.id, Some(session.head)),
+        None => create(&client, args.agent.clone()).await?,
+    };
+    let mut talk = Talk::new(client, way, interrupts, session, position);
+    talk.model.clone_from(&args.model);
+    talk.effort = args.effort;
+    Ok(talk)
+}
+
+async fn create(
+    client: &Client,
+    agent: Option<moongate_protocol::AgentName>,
+) -> Outcome<(SessionId, Option<Position>)> {
+    let made: Session = client.send(Method::POST, "/sessions", &NewSession { agent }).await?;
+    Ok((made.id, Some(made.head)))
+}
+
+/// Each line of a pipe is one thing to say.
+async fn lines(talk: &mut Talk, context: &Context, json: bool, mut images: Vec<InputPart>) -> Outcome {
+    let mut last = Ok(());
+    loop {
+        let line = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin()
+                .lock()
+                .take(MAX_PIPE_BYTES)
+                .read_line(&mut line)
+                .map(|read| (read > 0).then_some(line))
+        });
+        let line = line.await.map_err(|error| Failure::Failed(error.to_string()))??;
+        let Some(line) = line else { return last };
+        if line.trim().is_empty() {
+            continue;
+        }
+        if slash::parse(&line) == Some(slash::Slash::Quit) {
+            return last;
+        }
+        let mut parts = vec![InputPart::Text { text: line.trim_end_matches(['\r', '\n']).to_owned() }];
+        parts.append(&mut images);
+        let mut view: Box<dyn View> =
+            if json { Box::new(JsonLines) } else { Box::new(Render::new(context.terminal, true)) };
+        let ending = talk.say(parts, &mut *view).await?;
+        last = concluded(&ending, talk, context);
+        if let Err(failure) = &last {
+            writeln!(io::stderr().lock(), "{failure}")?;
+            last = Err(Failure::Silent);
+        }
+    }
+}
+
+/// What the end of one question means for the exit code.
+fn concluded(ending: &Ending, talk: &Talk, context: &Context) -> Outcome {
+    let hint = if context.terminal.shows_status {
+        format!("\n`moongate chat --session {}` goes on", talk.session)
+    } else {
+        String::new()
+    };
+    match ending {
+        Ending::Completed => Ok(()),
+        Ending::Failed(failed) => {
+            let advice = match failed.code {
+                ErrorCode::ProviderAuth => "; look at the provider's key (`moongate doctor`)",
+                _ if failed.retryable => "; saying it again may work",
+                _ => "",
+            };
+            Err(Failure::Failed(format!(
+                "the turn failed: {} ({}){advice}{hint}",
+                failed.message, failed.code
+            )))
+        }
+        Ending::Cancelled => Err(Failure::Failed(format!("the turn was stopped{hint}"))),
+        Ending::Left => Err(Failure::Failed(format!("the turn goes on without you{hint}"))),
+    }
+}
+
+/// Whether a turn runs in a session that was opened.
+fn running(session: &Session) -> Option<moongate_protocol::TurnId> {
+    session.turn.filter(|_| session.state != SessionState::Idle)
+}
+
+/// An image as a part of what is said.
+fn image(path: &Path) -> Outcome<InputPart> {
+    let wrong = |reason: &str| Failure::Usage(format!("{}: {reason}", path.display()));
+    let found = fs::metadata(path).map_err(|error| wrong(&error.to_string()))?;
+    if found.len() > MAX_IMAGE_BYTES {
+        return Err(wrong(&format!("it is larger than {MAX_IMAGE_BYTES} bytes")));
+    }
+    let bytes = fs::read(path).map_err(|error| wrong(&error.to_string()))?;
+    let media_type = match bytes.as_slice() {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [b'G', b'I', b'F', b'8', ..] => "image/gif",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+        _ => return Err(wrong("it is no PNG, JPEG, GIF or WebP image")),
+    };
+    Ok(InputPart::Image { media_type: media_type.to_owned(), data: STANDARD.encode(bytes) })
+}

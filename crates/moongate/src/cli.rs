@@ -1,0 +1,437 @@
+//! The command line: every command, flag and help text.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use moongate_protocol::{AgentName, ApprovalId, Effort, KeyId, ModelName, Namespace, Seq, SessionId};
+
+const EXAMPLES: &str = "\
+Examples:
+  moongate                          start the server on 127.0.0.1:8137
+  moongate chat                     talk in the terminal, with or without a running server
+  moongate chat \"why is the sky blue?\"
+  git diff | moongate chat - > review.md
+  moongate sessions list            what was talked about, newest first
+  moongate doctor                   is everything in order?
+
+Environment: MOONGATE_CONFIG, MOONGATE_DATA, MOONGATE_LISTEN, MOONGATE_LOG, MOONGATE_MODEL, and the providers'
+usual variables (OPENAI_API_KEY, ANTHROPIC_API_KEY, OPENAI_BASE_URL, …).
+Exit codes: 0 done, 1 the turn or call failed, 2 wrong use, 3 no server.";
+
+/// A self-hosted agent gateway: durable sessions, live streaming, human approval.
+#[derive(Debug, Parser)]
+#[command(name = "moongate", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Where configuration and data are.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Place {
+    /// The configuration file [default: moongate.toml in the platform's configuration folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder everything is kept in [default: moongate in the platform's data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// How the server runs.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen [default: 127.0.0.1:8137]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// How much to log: error, warn, info, debug, trace, or per module such as `info,moongate_core=debug`
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// How log lines look [default: plain]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl ServeArgs {
+    /// The same, with what was said before the command's name where nothing was said after it.
+    pub(crate) fn or(self, before: Self) -> Self {
+        Self {
+            listen: self.listen.or(before.listen),
+            log: self.log.or(before.log),
+            log_format: self.log_format.or(before.log_format),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    ValueEnum,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which server to talk to.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Remote {
+    /// A server's address, for example `http://127.0.0.1:8137` [default: the one that uses the data folder]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// A file that holds the key to show it [default: admin.key in the data folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Print {
+    /// Print the server's JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server (what `moongate` alone does too)
+    Serve(ServeArgs),
+    /// Talk with an agent in the terminal
+    Chat(ChatArgs),
+    /// List, show, move and remove conversations
+    Sessions {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: SessionsCommand,
+    },
+    /// Decide what agents may do
+    Approvals {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: ApprovalsCommand,
+    },
+    /// Make and revoke keys for clients
+    Keys {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// List the agents
+    Agents(ListArgs),
+    /// List the models
+    Models(ListArgs),
+    /// What was used and what it cost
+    Usage(UsageArgs),
+    /// Look at everything and say what is wrong and what to do
+    Doctor(DoctorArgs),
+    /// Check, show and describe the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Copy the data folder into a new folder, while the server runs or not
+    Backup {
+        /// The new folder
+        dir: PathBuf,
+    },
+    /// Make the data folder from a backup; the data folder must not hold a store yet
+    Restore {
+        /// A folder that `moongate backup` made
+        dir: PathBuf,
+    },
+    /// Print the OpenAPI document of the native door
+    Openapi,
+    /// Print a shell's completion script
+    #[command(
+        after_help = "Example:\n  moongate completions bash > ~/.local/share/bash-completion/completions/moongate"
+    )]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+const CHAT_EXAMPLES: &str = "\
+Examples:
+  moongate chat                                  an interactive conversation
+  moongate chat --continue                       the one you were in last
+  moongate chat \"summarise this\" --session ses_…
+  cat notes.txt | moongate chat -                the question comes from standard input
+  moongate chat --json \"hello\" | jq .type        events as JSON lines
+
+In the interactive prompt: Enter sends, Alt-Enter or a \\ at the end begins a new line, Ctrl-C stops an answer,
+Ctrl-D leaves, /help lists the commands.";
+
+#[derive(Debug, Args)]
+#[command(after_help = CHAT_EXAMPLES)]
+pub(crate) struct ChatArgs {
+    /// What to say; `-` reads it from standard input. Without it an interactive conversation begins
+    pub(crate) text: Option<String>,
+    /// Go on in this session
+    #[arg(long, short, value_name = "ID", conflicts_with = "continue_last")]
+    pub(crate) session: Option<SessionId>,
+    /// Go on in the session with the newest activity
+    #[arg(long = "continue", short)]
+    pub(crate) continue_last: bool,
+    /// Who answers, in a new session
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) agent: Option<AgentName>,
+    /// Which model answers, instead of the agent's
+    #[arg(long, short, value_name = "PROVIDER/MODEL")]
+    pub(crate) model: Option<ModelName>,
+    /// How much the model thinks: minimal, low, medium or high
+    #[arg(long, value_name = "LEVEL", value_parser = effort)]
+    pub(crate) effort: Option<Effort>,
+    /// An image to send along (PNG, JPEG, GIF or WebP); may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Vec<PathBuf>,
+    /// Print the session's events as JSON lines instead of the answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+fn effort(text: &str) -> Result<Effort, String> {
+    let level = match text {
+        "minimal" => Effort::Minimal,
+        "low" => Effort::Low,
+        "medium" => Effort::Medium,
+        "high" => Effort::High,
+        _ => return Err("it is minimal, low, medium or high".into()),
+    };
+    Ok(level)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) print: Print,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List sessions, newest activity first
+    List {
+        /// Most sessions to list
+        #[arg(long, short = 'n', default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Only sessions of this agent
+        #[arg(long, value_name = "NAME")]
+        agent: Option<AgentName>,
+        /// Only sessions in this namespace
+        #[arg(long, value_name = "NAMESPACE")]
+        namespace: Option<Namespace>,
+        /// Only sessions in this state
+        #[arg(long, value_name = "STATE", value_parser = ["idle", "running", "waiting"])]
+        state: Option<String>,
+        /// Only sessions that were put away
+        #[arg(long)]
+        archived: bool,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Show one session and its conversation
+    Show {
+        /// Which session
+        id: SessionId,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Find sessions by words in titles and messages
+    Search {
+        /// The words
+        #[arg(required = true)]
+        words: Vec<String>,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Give a session another title
+    Rename {
+        /// Which session
+        id: SessionId,
+        /// The title
+        title: String,
+    },
+    /// Stop a session's turn and remove everything of it
+    Delete {
+        /// Which sessions
+        #[arg(required = true)]
+        ids: Vec<SessionId>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Make a new session that begins as this one
+    Fork {
+        /// Which session
+        id: SessionId,
+        /// The last event to take along [default: all]
+        #[arg(long, value_name = "SEQ", value_parser = seq)]
+        at: Option<Seq>,
+        /// The new session's title
+        #[arg(long, value_name = "TEXT")]
+        title: Option<String>,
+    },
+    /// Write a session's log as JSON lines
+    Export {
+        /// Which session
+        id: SessionId,
+        /// Where to [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Take a log back that `export` wrote
+    Import {
+        /// The file; `-` is standard input
+        file: PathBuf,
+    },
+}
+
+fn seq(text: &str) -> Result<Seq, String> {
+    text.parse().map(Seq).map_err(|_| "it is an event's number".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// List what waits for a decision
+    List(Print),
+    /// Let a call run
+    Approve {
+        /// Which approval
+        id: ApprovalId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Do not let a call run
+    Deny {
+        /// Which approval
+        id: ApprovalId,
+        /// Why; the agent is told
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key; its secret is shown once, on standard output
+    #[command(
+        after_help = "Example:\n  moongate keys create --label phone --scope sessions:read --scope sessions:write --expires 90d"
+    )]
+    Create(KeyArgs),
+    /// List keys, newest first
+    List(Print),
+    /// End a key at once, on open streams too
+    Revoke {
+        /// Which key
+        id: KeyId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// What you call it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: String,
+    /// What it may do; may be given more than once
+    #[arg(long, value_name = "SCOPE", default_values = ["sessions:read", "sessions:write"], value_parser = scope)]
+    pub(crate) scope: Vec<moongate_core::Scope>,
+    /// Only these agents
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Vec<AgentName>,
+    /// Only these namespaces and beneath
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Vec<Namespace>,
+    /// Only from these networks, for example `10.0.0.0/8`
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) network: Vec<String>,
+    /// When it ends: `90d`, `12h`, `30m`, or `never`
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = lifetime)]
+    pub(crate) expires: Lifetime,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+/// How long a key lives; for ever when empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lifetime(pub(crate) Option<std::time::Duration>);
+
+fn lifetime(text: &str) -> Result<Lifetime, String> {
+    if text == "never" {
+        return Ok(Lifetime(None));
+    }
+    let advice = "it is a number with d, h or m, such as 90d, or never";
+    let unit = text.chars().next_back().ok_or(advice)?;
+    let seconds: u64 = match unit {
+        'd' => 86_400,
+        'h' => 3_600,
+        'm' => 60,
+        _ => return Err(advice.into()),
+    };
+    let number: u32 = text.trim_end_matches(unit).parse().map_err(|_| advice)?;
+    Ok(Lifetime(Some(std::time::Duration::from_secs(u64::from(number) * seconds))))
+}
+
+fn scope(text: &str) -> Result<moongate_core::Scope, String> {
+    let names =
+        || moongate_core::Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|_| format!("the scopes are {}", names()))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// What to sum by
+    #[arg(long, value_name = "GROUP", default_value = "day", value_parser = ["day", "agent", "model", "session"])]
+    pub(crate) group: String,
+    #[command(flatten)]
+    pub(crate) print: Print,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Read every session's log and compare what is derived from it (the server must not run)
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Build lists, search and usage anew from the logs (the server must not run)
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say everything that is wrong with the configuration, at once
+    Check,
+    /// Show what is in force and where it comes from; secrets are never shown
+    Show(Print),
+    /// Print the file's JSON Schema
+    Schema,
+}

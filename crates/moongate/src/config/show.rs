@@ -1,0 +1,170 @@
+//! What is in force, value by value, with where each comes from. Secrets are never shown.
+
+use std::path::Path;
+
+use moongate_protocol::PolicyPreset;
+use moongate_providers::ProviderConfig;
+use serde::Serialize;
+
+use super::{Config, document::Document, fault::Faults};
+use crate::cli::LogFormat;
+
+/// One value in force.
+#[derive(Debug, Serialize)]
+pub(crate) struct Setting {
+    /// Its path of keys, as in the file.
+    pub(crate) key: String,
+    /// The value, as in the file.
+    pub(crate) value: String,
+    /// A line of the file, a variable, a flag, or `default`.
+    pub(crate) from: String,
+}
+
+/// Everything in force, in the order of the file's sections.
+pub(crate) fn settings(config: &Config) -> Vec<Setting> {
+    let text = config.path.as_deref().map(read).unwrap_or_default();
+    let document = Document::parse(&text, &mut Faults::default());
+    let mut list = List { config, document: &document, settings: Vec::new() };
+    list.add("data", quoted(config.data.display()));
+    list.add("default_agent", quoted(&config.agents.default));
+    list.server();
+    list.add("store.path", quoted(config.store.display()));
+    for provider in &config.providers {
+        list.provider(provider);
+    }
+    list.agents();
+    list.limits();
+    let filter = config.log.filter.as_deref().unwrap_or("info");
+    list.add("telemetry.log", quoted(filter));
+    let format = match config.log.format {
+        LogFormat::Plain => "plain",
+        LogFormat::Json => "json",
+    };
+    list.add("telemetry.format", quoted(format));
+    for price in config.prices.iter().filter_map(|own| Some((&own.model, own.price.as_ref()?))) {
+        let (model, price) = price;
+        let shown = format!("{{ input = {}, output = {} }}", usd(price.input.0), usd(price.output.0));
+        list.add_at(&["prices", model.as_str()], shown);
+    }
+    list.settings
+}
+
+struct List<'a> {
+    config: &'a Config,
+    document: &'a Document<'a>,
+    settings: Vec<Setting>,
+}
+
+impl List<'_> {
+    /// Adds the value at a path whose keys hold no dot.
+    fn add(&mut self, path: &str, value: impl Into<String>) {
+        self.add_at(&path.split('.').collect::<Vec<_>>(), value);
+    }
+
+    fn add_at(&mut self, path: &[&str], value: impl Into<String>) {
+        let key = path.join(".");
+        let stated = self.config.origins.get(&key).cloned();
+        let line = || Some(format!("line {}", self.document.line(path)?));
+        let from = stated.or_else(line).unwrap_or_else(|| "default".to_owned());
+        self.settings.push(Setting { key, value: value.into(), from });
+    }
+
+    fn server(&mut self) {
+        let server = &self.config.server;
+        self.add("server.listen", quoted(server.listen));
+        self.add("server.hosts", list_of(&server.hosts));
+        self.add("server.origins", list_of(&server.origins));
+        if let Some(tls) = &server.tls {
+            self.add("server.tls.cert", quoted(tls.cert.display()));
+            self.add("server.tls.key", quoted(tls.key.display()));
+        }
+        self.add("server.behind_proxy", server.behind_proxy.to_string());
+        self.add("server.trusted_proxies", list_of(&server.trusted_proxies));
+        self.add("server.drain_secs", server.drain.as_secs().to_string());
+    }
+
+    fn provider(&mut self, provider: &ProviderConfig) {
+        let name = provider.name.as_str();
+        self.add_at(&["providers", name, "kind"], quoted(provider.wire.as_str()));
+        self.add_at(&["providers", name, "base_url"], quoted(&provider.endpoint));
+        let place = self.config.file.providers.get(name).and_then(|table| table.key.as_ref());
+        let key = match (place, &provider.key) {
+            (Some(place), _) => format!("{} (set)", quoted(place)),
+            (None, Some(_)) => "(set)".to_owned(),
+            (None, None) => "(none)".to_owned(),
+        };
+        self.add_at(&["providers", name, "key"], key);
+        for (header, _) in &provider.headers {
+            self.add_at(&["providers", name, "headers", header], "(set)");
+        }
+        if !provider.models.is_empty() {
+            self.add_at(&["providers", name, "models"], list_of(&provider.models));
+        }
+        let timeouts = &provider.timeouts;
+        let all = [
+            ("connect_secs", timeouts.connect),
+            ("header_secs", timeouts.header),
+            ("idle_secs", timeouts.idle),
+            ("total_secs", timeouts.total),
+        ];
+        for (key, timeout) in all {
+            self.add_at(&["providers", name, "timeouts", key], timeout.as_secs().to_string());
+        }
+    }
+
+    fn agents(&mut self) {
+        for (name, agent) in &self.config.agents.by_name {
+            let name = name.as_str();
+            self.add_at(&["agents", name, "model"], quoted(&agent.model));
+            if !agent.fallbacks.is_empty() {
+                self.add_at(&["agents", name, "fallbacks"], list_of(&agent.fallbacks));
+            }
+            let chars = agent.system.chars().count();
+            let table = self.config.file.agents.get(name);
+            let key =
+                if table.is_some_and(|table| table.system_file.is_some()) { "system_file" } else { "system" };
+            self.add_at(&["agents", name, key], format!("({chars} characters)"));
+            let policy = match agent.policy {
+                PolicyPreset::ReadOnly => "read-only",
+                PolicyPreset::Ask => "ask",
+                PolicyPreset::WorkspaceWrite => "workspace-write",
+                PolicyPreset::Full => "full",
+            };
+            self.add_at(&["agents", name, "policy"], quoted(policy));
+            if let Some(temperature) = agent.settings.temperature {
+                self.add_at(&["agents", name, "temperature"], temperature.to_string());
+            }
+            if let Some(tokens) = agent.settings.max_output_tokens {
+                self.add_at(&["agents", name, "max_output_tokens"], tokens.to_string());
+            }
+        }
+    }
+
+    fn limits(&mut self) {
+        let limits = &self.config.limits;
+        self.add("limits.turns_per_node", limits.turns_per_node.to_string());
+        self.add("limits.turns_per_caller", limits.turns_per_caller.to_string());
+        self.add("limits.queue_inputs", limits.queue_inputs.to_string());
+        self.add("limits.model_calls_per_turn", limits.model_calls_per_turn.to_string());
+        self.add("limits.turn_secs", limits.turn_duration.as_secs().to_string());
+        self.add("limits.tool_secs", limits.tool_duration.as_secs().to_string());
+    }
+}
+
+/// The file again, for its lines; it was read a moment ago.
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn quoted(value: impl std::fmt::Display) -> String {
+    format!("{:?}", value.to_string())
+}
+
+fn list_of<T: std::fmt::Display>(items: &[T]) -> String {
+    format!("[{}]", items.iter().map(quoted).collect::<Vec<_>>().join(", "))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for show only")]
+fn usd(micro: u64) -> f64 {
+    micro as f64 / 1e6
+}

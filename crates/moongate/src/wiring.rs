@@ -1,0 +1,116 @@
+//! From configuration to parts that run: models, agents, the store, the gateway.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use moongate_core::{Catalog, Gateway, Ids, Parts, Store, Toolbox};
+use moongate_providers::{PriceTable, Registry};
+use moongate_server::{AdminKey, AppConfig, ConfigView, Network};
+use moongate_store::SqliteStore;
+
+use crate::{
+    config::{Config, settings},
+    data::DataFolder,
+    exit::{Failure, Outcome},
+};
+
+/// Agents and models as they are configured.
+///
+/// # Errors
+/// With everything that is wrong with the providers.
+pub(crate) fn catalog(config: &Config) -> Outcome<Catalog> {
+    let prices = PriceTable::with_overrides(config.prices.iter().cloned());
+    let registry = Registry::new(config.providers.iter().cloned(), prices).map_err(|faults| {
+        Failure::Usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
+    Ok(Catalog {
+        agents: config.agents.by_name.clone(),
+        default_agent: config.agents.default.clone(),
+        models: Arc::new(registry),
+        tools: Toolbox::default(),
+    })
+}
+
+/// Everything of a node but its listener.
+pub(crate) struct Node {
+    pub(crate) data: DataFolder,
+    pub(crate) gateway: Gateway,
+    pub(crate) shown: Arc<Shown>,
+    store: Arc<SqliteStore>,
+    admin: AdminKey,
+}
+
+impl Node {
+    /// Opens the data folder and makes a gateway over it. No turn runs yet.
+    ///
+    /// # Errors
+    /// When the folder is another process's, damaged or open to others, or the models cannot be used.
+    pub(crate) fn build(config: &Config) -> Outcome<Self> {
+        let data = DataFolder::new(config.data.clone());
+        data.create()?;
+        let catalog = catalog(config)?;
+        let store = SqliteStore::open(&config.store).map_err(|error| Failure::Failed(error.to_string()))?;
+        let ids = Ids::default();
+        // After the store: who does not own the folder writes no key into it.
+        let admin = data.admin_key(&ids)?;
+        let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+        let gateway = Gateway::new(Parts { store: shared, catalog, ids, limits: config.limits.clone() });
+        Ok(Self { data, gateway, shown: Arc::new(Shown::new(config)), store, admin })
+    }
+
+    /// What the routes need.
+    ///
+    /// # Errors
+    /// When a network cannot be read.
+    pub(crate) fn app(&self, config: &Config) -> Outcome<AppConfig> {
+        let parse =
+            |text: &String| text.parse::<Network>().map_err(|error| Failure::Usage(error.to_string()));
+        Ok(AppConfig {
+            hosts: config.server.hosts.clone(),
+            origins: config.server.origins.clone(),
+            trusted_proxies: config.server.trusted_proxies.iter().map(parse).collect::<Outcome<_>>()?,
+            config: Arc::clone(&self.shown) as Arc<dyn ConfigView>,
+            ..AppConfig::new(self.admin.clone())
+        })
+    }
+
+    /// Takes up what the last process left unfinished.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn recover(&self) -> Outcome<usize> {
+        self.gateway.recover().await.map_err(|refusal| Failure::Failed(refusal.to_string()))
+    }
+
+    /// Leaves the store tidy. The gateway was drained before.
+    pub(crate) async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// The configuration in force, for whoever may see it.
+pub(crate) struct Shown(RwLock<String>);
+
+impl Shown {
+    fn new(config: &Config) -> Self {
+        Self(RwLock::new(text(config)))
+    }
+
+    /// Shows another configuration from now on.
+    pub(crate) fn change(&self, config: &Config) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = text(config);
+    }
+}
+
+impl ConfigView for Shown {
+    fn show(&self) -> String {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn text(config: &Config) -> String {
+    #[derive(serde::Serialize)]
+    struct Settings {
+        settings: Vec<crate::config::Setting>,
+    }
+    serde_json::to_string(&Settings { settings: settings(config) }).unwrap_or_default()
+}
