@@ -1,0 +1,23 @@
+//! What the engine does, through the door its doors use: `Gateway` and `SessionHandle`.
+
+#![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod cancel;
+mod idempotency;
+mod queue;
+mod tools;
+mod turn;
+
+use moongate_protocol::{Envelope, Event, TurnCancelled, TurnFailed};
+
+/// How a turn failed, when that is how it ended.
+fn turn_failed(ended: &Envelope) -> &TurnFailed {
+    let Event::TurnFailed(failed) = &ended.event else { panic!("it did not fail: {ended:?}") };
+    failed
+}
+
+/// How a turn was cancelled, when that is how it ended.
+fn turn_cancelled(ended: &Envelope) -> &TurnCancelled {
+    let Event::TurnCancelled(cancelled) = &ended.event else { panic!("it was not cancelled: {ended:?}") };
+    cancelled
+}

@@ -1,0 +1,228 @@
+//! A store around another that fails, waits or dies where the test says.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use moongate_core::{
+    Append, AuditEntry, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record, SearchHit,
+    SessionRow, Store, StoreError, UsageGroup, UsageRow,
+};
+use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::Gate;
+
+/// When the process dies: what is on disk differs, what anybody was told does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// The append did not reach the disk.
+    Before,
+    /// The append is on disk and nobody was told.
+    After,
+}
+
+/// A store that can be made to fail.
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    faults: Mutex<Faults>,
+    dead: CancellationToken,
+}
+
+#[derive(Default)]
+struct Faults {
+    appends: usize,
+    dies_at: Option<(usize, Death)>,
+    refuses: Option<fn() -> StoreError>,
+    holds: Option<Gate>,
+}
+
+impl FaultyStore {
+    /// A store that does what `inner` does.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, faults: Mutex::default(), dead: CancellationToken::new() }
+    }
+
+    /// Dies at the append of this number, counted from 1 since the store was made.
+    pub fn die_at(&self, append: usize, death: Death) {
+        self.faults().dies_at = Some((append, death));
+    }
+
+    /// Dies now: nothing asked of it is ever answered.
+    pub fn die(&self) {
+        self.dead.cancel();
+    }
+
+    /// Waits until it is dead.
+    pub async fn died(&self) {
+        self.dead.cancelled().await;
+    }
+
+    /// Answers every append with this error until told otherwise.
+    pub fn refuse(&self, error: Option<fn() -> StoreError>) {
+        self.faults().refuses = error;
+    }
+
+    /// Makes appends wait at a gate before they reach the disk.
+    pub fn hold(&self, gate: Option<Gate>) {
+        self.faults().holds = gate;
+    }
+
+    /// Number of appends it was asked for.
+    pub fn appends(&self) -> usize {
+        self.faults().appends
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store behind, while this one lives.
+    async fn alive(&self) -> &dyn Store {
+        if self.dead.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+        &*self.inner
+    }
+
+    /// Counts a write and lets it meet what the test put in its way. Says whether it is the last one.
+    async fn admit(&self) -> Result<Option<Death>, StoreError> {
+        let (death, gate) = {
+            let mut faults = self.faults();
+            faults.appends += 1;
+            if let Some(refusal) = faults.refuses {
+                return Err(refusal());
+            }
+            let death = faults.dies_at.filter(|(at, _)| *at == faults.appends).map(|(_, death)| death);
+            (death, faults.holds.clone())
+        };
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+        if death == Some(Death::Before) {
+            self.die();
+        }
+        Ok(death)
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    fn fence(&self) -> Fence {
+        self.inner.fence()
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        self.alive().await;
+        let death = self.admit().await?;
+        let written = self.alive().await.append(append).await;
+        if death == Some(Death::After) {
+            self.die();
+            return std::future::pending().await;
+        }
+        written
+    }
+
+    async fn read(
+        &self,
+        session: SessionId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Arc<Record>>, StoreError> {
+        self.alive().await.read(session, after, limit).await
+    }
+
+    async fn session(&self, session: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.alive().await.session(session).await
+    }
+
+    async fn by_alias(
+        &self,
+        tenant: &Tenant,
+        door: &str,
+        alias: &Alias,
+    ) -> Result<Option<SessionId>, StoreError> {
+        self.alive().await.by_alias(tenant, door, alias).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<SessionId>, StoreError> {
+        self.alive().await.unfinished().await
+    }
+
+    async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Vec<SessionRow>, StoreError> {
+        self.alive().await.list(tenant, query).await
+    }
+
+    async fn search(&self, tenant: &Tenant, text: &str, limit: usize) -> Result<Vec<SearchHit>, StoreError> {
+        self.alive().await.search(tenant, text, limit).await
+    }
+
+    async fn idempotency(
+        &self,
+        session: SessionId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<IdempotencyRow>, StoreError> {
+        self.alive().await.idempotency(session, key).await
+    }
+
+    async fn usage(
+        &self,
+        tenant: &Tenant,
+        group: UsageGroup,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<UsageRow>, StoreError> {
+        self.alive().await.usage(tenant, group, from, to).await
+    }
+
+    async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError> {
+        self.alive().await.open_approvals(tenant).await
+    }
+
+    async fn delete(&self, session: SessionId, fence: Fence) -> Result<(), StoreError> {
+        self.alive().await;
+        let death = self.admit().await?;
+        let deleted = self.alive().await.delete(session, fence).await;
+        if death == Some(Death::After) {
+            self.die();
+            return std::future::pending().await;
+        }
+        deleted
+    }
+
+    async fn put_key(&self, key: KeyRow) -> Result<(), StoreError> {
+        self.alive().await.put_key(key).await
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<KeyRow>, StoreError> {
+        self.alive().await.key(id).await
+    }
+
+    async fn keys(&self, tenant: &Tenant) -> Result<Vec<KeyRow>, StoreError> {
+        self.alive().await.keys(tenant).await
+    }
+
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.alive().await.audit(entry).await
+    }
+
+    async fn audit_entries(&self, tenant: &Tenant, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.alive().await.audit_entries(tenant, limit).await
+    }
+
+    async fn put_blob(&self, bytes: Bytes) -> Result<BlobHash, StoreError> {
+        self.alive().await.put_blob(bytes).await
+    }
+
+    async fn blob(&self, hash: BlobHash) -> Result<Option<Bytes>, StoreError> {
+        self.alive().await.blob(hash).await
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.inner.fault()
+    }
+
+    async fn sweep(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.sweep(before).await
+    }
+}
