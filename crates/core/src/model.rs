@@ -1,6 +1,11 @@
 //! What the engine asks of a model. A stream never throws: every fault ends it with a reason.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,6 +13,7 @@ use moongate_protocol::{
     BlobHash, CallId, Effort, ErrorCode, MicroUsd, ModelName, Part, ReasoningSignature, StopReason, Tokens,
     ToolSpec, WaitingOn,
 };
+use serde_json::value::RawValue;
 
 /// One message of a prompt. The order and pairing of messages is valid for every provider.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +36,47 @@ pub enum PromptMessage {
     },
 }
 
+/// A message as the prompts of one conversation share it, together with its encoded form: a message that was
+/// sent before is not written anew for each later call.
+#[derive(Debug)]
+pub struct SharedMessage {
+    message: PromptMessage,
+    encoded: OnceLock<(&'static str, Option<Box<RawValue>>)>,
+}
+
+impl SharedMessage {
+    /// The message's form on `wire`, made by `encode` the first time anybody asks. `None` when `encode` makes
+    /// none, or when the form of another wire was asked for before.
+    pub fn encoded(
+        &self,
+        wire: &'static str,
+        encode: impl FnOnce(&PromptMessage) -> Option<Box<RawValue>>,
+    ) -> Option<&RawValue> {
+        let (of, form) = self.encoded.get_or_init(|| (wire, encode(&self.message)));
+        form.as_deref().filter(|_| *of == wire)
+    }
+}
+
+impl From<PromptMessage> for SharedMessage {
+    fn from(message: PromptMessage) -> Self {
+        Self { message, encoded: OnceLock::new() }
+    }
+}
+
+impl Deref for SharedMessage {
+    type Target = PromptMessage;
+
+    fn deref(&self) -> &PromptMessage {
+        &self.message
+    }
+}
+
+impl PartialEq for SharedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        self.message == other.message
+    }
+}
+
 /// Settings of one model call; absent ones are the provider's defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CallSettings {
@@ -47,7 +94,7 @@ pub struct ModelRequest {
     /// The system prompt; may be empty.
     pub system: Arc<str>,
     /// The conversation, oldest first.
-    pub messages: Vec<Arc<PromptMessage>>,
+    pub messages: Vec<Arc<SharedMessage>>,
     /// The tools the model may ask for.
     pub tools: Arc<[ToolSpec]>,
     /// How to answer.

@@ -84,7 +84,7 @@ async fn call(model: &Arc<dyn Model>, history: usize) -> Result<usize, String> {
     });
     let request = ModelRequest {
         system: "You are helpful.".into(),
-        messages: messages.map(Arc::new).collect(),
+        messages: messages.map(|message| Arc::new(message.into())).collect(),
         ..ModelRequest::default()
     };
     let mut stream = model.call(request);

@@ -143,15 +143,16 @@ impl Call {
                     return Poll::Ready(());
                 }
                 Poll::Pending if pieces.len() > before => return Poll::Ready(()),
-                Poll::Pending => match ready!(self.watch.poll(cx)) {
-                    Some(_) if self.is_complete() => self.conclude(pieces, before),
-                    Some(fault) => {
+                Poll::Pending => {
+                    let fault = ready!(self.poll_watch(cx));
+                    if self.is_complete() {
+                        self.conclude(pieces, before);
+                    } else {
                         self.phase = Phase::Ended;
                         pieces.push(Piece::Fault(fault));
-                        return Poll::Ready(());
                     }
-                    None => {}
-                },
+                    return Poll::Ready(());
+                }
             }
         }
     }
@@ -243,7 +244,6 @@ impl Call {
                     return Poll::Ready(Err(self.broken(&fault)));
                 }
             };
-            self.watch.saw_bytes();
             if reading.read(&data, pieces, from)? {
                 self.end();
                 return Poll::Ready(Ok(()));
@@ -290,6 +290,13 @@ impl Call {
             refusal.exchange.release(&self.provider.pool);
         }
         Poll::Ready(Err(fault))
+    }
+
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        if let Phase::Reading(reading) = &self.phase {
+            self.watch.saw_bytes(reading.bytes);
+        }
+        self.watch.poll(cx)
     }
 
     /// Whether only the end of a complete answer is missing.

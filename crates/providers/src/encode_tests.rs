@@ -84,7 +84,7 @@ fn rich() -> ModelRequest {
         .map(|(n, it)| (BlobHash([n; 32]), Bytes::from(it)));
     ModelRequest {
         system: "Be kind.".into(),
-        messages: messages.into_iter().map(Arc::new).collect(),
+        messages: messages.into_iter().map(|message| Arc::new(message.into())).collect(),
         tools: [
             tool("weather", json!({"type": "object", "properties": {"city": {"type": "string"}}})),
             tool("my.tool", json!({})),
@@ -144,24 +144,30 @@ fn anthropic() {
 #[test]
 fn chat_gives_back_what_was_attached_to_a_call() {
     let extra = reasoning("", "mark", Some("extra_content"), r#"{"google":{"thought_signature":"s"}}"#);
+    let details = reasoning("", "mark", Some("reasoning_details"), r#"[{"data":"x"}]"#);
     let messages = [
         PromptMessage::User(vec![Part::text("a")]),
-        PromptMessage::Assistant(vec![extra, call("i", "t", json!({})), call("j", "t", json!({}))]),
+        PromptMessage::Assistant(vec![extra, call("i", "t", json!({})), call("j", "t", json!({})), details]),
     ];
-    let request = ModelRequest { messages: messages.map(Arc::new).into(), ..ModelRequest::default() };
+    let request = ModelRequest {
+        messages: messages.map(|message| Arc::new(message.into())).into(),
+        ..ModelRequest::default()
+    };
     let body = body(Wire::OpenAiChat, "gemini", &Quirks::USUAL, &request);
     let calls = &body["messages"][1]["tool_calls"];
     assert_eq!(calls[0]["extra_content"], json!({"google": {"thought_signature": "s"}}));
     assert_eq!(calls[1].get("extra_content"), None);
+    assert_eq!(body["messages"][1]["reasoning_details"], json!([{"data": "x"}]));
     let other = Target { model: "m", mark: "elsewhere", quirks: &Quirks::USUAL };
     let other = encode(Wire::OpenAiChat, &request, &other).unwrap().body;
-    assert!(!String::from_utf8_lossy(&other).contains("thought_signature"));
+    let other = String::from_utf8_lossy(&other);
+    assert!(!other.contains("thought_signature") && !other.contains("reasoning_details"));
 }
 
 #[test]
 fn settings_follow_the_model() {
     let with = |wire, model: &str, settings| {
-        let messages = vec![Arc::new(PromptMessage::User(vec![Part::text("a")]))];
+        let messages = vec![Arc::new(PromptMessage::User(vec![Part::text("a")]).into())];
         body(wire, model, &Quirks::USUAL, &ModelRequest { messages, settings, ..ModelRequest::default() })
     };
     let settings =
@@ -193,8 +199,11 @@ fn a_turn_begun_without_thinking_goes_on_without() {
             result("i", "t", false, vec![Part::text("r")]),
         ];
         let settings = CallSettings { effort: Some(Effort::Low), ..CallSettings::default() };
-        let request =
-            ModelRequest { messages: messages.map(Arc::new).into(), settings, ..ModelRequest::default() };
+        let request = ModelRequest {
+            messages: messages.map(|message| Arc::new(message.into())).into(),
+            settings,
+            ..ModelRequest::default()
+        };
         body(Wire::Anthropic, "claude-sonnet-4-5", &Quirks::USUAL, &request).get("thinking").is_some()
     };
     assert!(!turn(vec![call("i", "t", json!({}))]));

@@ -24,6 +24,8 @@ pub(crate) struct Watch {
     /// Since when the present wait lasts.
     since: Instant,
     begun: Instant,
+    /// Bytes of the answer when it was last looked at.
+    bytes: usize,
     /// Made at the first wait. Moved only when it fires too early: most waits end long before.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -39,7 +41,7 @@ enum Wait {
 impl Watch {
     pub(crate) fn new(limits: Timeouts) -> Self {
         let now = Instant::now();
-        Self { limits, wait: Wait::Connect, since: now, begun: now, timer: None }
+        Self { limits, wait: Wait::Connect, since: now, begun: now, bytes: 0, timer: None }
     }
 
     pub(crate) fn begin_connect(&mut self) {
@@ -54,9 +56,12 @@ impl Watch {
         self.begin(Wait::Bytes);
     }
 
-    /// Bytes have arrived.
-    pub(crate) fn saw_bytes(&mut self) {
-        self.since = Instant::now();
+    /// So many bytes have arrived in all. Looked at before each wait, not at each arrival.
+    pub(crate) fn saw_bytes(&mut self, bytes: usize) {
+        if bytes != self.bytes {
+            self.bytes = bytes;
+            self.since = Instant::now();
+        }
     }
 
     /// Nothing but the stream's end is missing.
@@ -66,9 +71,8 @@ impl Watch {
         }
     }
 
-    /// Ready with the fault when the wait was too long; ready with `None` when the wait has to be looked at
-    /// again.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Fault>> {
+    /// Ready with the fault when the wait was too long.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let due = self.due();
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
@@ -81,7 +85,7 @@ impl Watch {
             }
             timer.as_mut().reset(due);
         }
-        Poll::Ready(Some(self.fault()))
+        Poll::Ready(self.fault())
     }
 
     fn begin(&mut self, wait: Wait) {

@@ -136,10 +136,14 @@ impl Transcript {
 
     fn compact(&mut self, compacted: &ContextCompacted) {
         let dropped: Vec<Entry> = self.entries.extract_if(.., |entry| entry.seq <= compacted.to).collect();
-        self.blobs = self.entries.iter().flat_map(|entry| blobs_in(entry.parts())).collect();
         for (item, call, ..) in dropped.iter().flat_map(|entry| calls_in(entry.parts())) {
             self.calls.remove(&(item, call.clone()));
         }
+        let results = self.calls.values().filter_map(|state| match state {
+            CallState::Finished { content, .. } => Some(&content[..]),
+            _ => None,
+        });
+        self.blobs = self.entries.iter().map(Entry::parts).chain(results).flat_map(blobs_in).collect();
         self.compacted = Some(Compacted { to: compacted.to, text: compacted.summary.as_str().into() });
     }
 

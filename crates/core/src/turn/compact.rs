@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Ended, Over, Step, Then, Turn, Verdict, Work, answer::Answer, new_item};
 use crate::{
-    Fault, Model, ModelInfo, ModelRequest, PromptMessage,
+    Fault, Model, ModelInfo, ModelRequest, PromptMessage, SharedMessage,
     feed::Feed,
     limits::{COMPACT_AT_PERCENT, COMPACT_KEEPS},
     session::Transcript,
@@ -25,7 +25,7 @@ const INSTRUCTION: &str = "Summarise the conversation so far for yourself, becau
 pub(crate) struct Range {
     from: Seq,
     to: Seq,
-    prompt: Vec<Arc<PromptMessage>>,
+    prompt: Vec<Arc<SharedMessage>>,
 }
 
 /// What could be summarised: everything but the last messages, cut before something a person said.
@@ -63,13 +63,13 @@ impl Turn {
     async fn summarise(&self, model: &Arc<dyn Model>, range: Range) -> Step<Work> {
         let mut messages = range.prompt;
         let ask = vec![Part::text(INSTRUCTION)];
-        match messages.last().map(Arc::as_ref) {
+        match messages.last().map(|last| &***last) {
             Some(PromptMessage::User(said)) => {
                 let parts = said.iter().cloned().chain(ask).collect();
                 messages.pop();
-                messages.push(Arc::new(PromptMessage::User(parts)));
+                messages.push(Arc::new(PromptMessage::User(parts).into()));
             }
-            _ => messages.push(Arc::new(PromptMessage::User(ask))),
+            _ => messages.push(Arc::new(PromptMessage::User(ask).into())),
         }
         let request =
             ModelRequest { system: Arc::clone(&self.setting.agent.system), messages, ..Default::default() };

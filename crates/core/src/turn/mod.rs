@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::answer::{Answer, End};
 pub(crate) use self::compact::range as compactable;
 use crate::{
-    Agent, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, PromptMessage, Store,
+    Agent, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, SharedMessage, Store,
     feed::Feed, session::PendingCall,
 };
 
@@ -73,7 +73,7 @@ pub(crate) enum Verdict {
 /// What the next model call works with.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    pub(crate) prompt: Vec<Arc<PromptMessage>>,
+    pub(crate) prompt: Vec<Arc<SharedMessage>>,
     /// Calls of the last message without a result: they come before the model.
     pub(crate) pending: Vec<PendingCall>,
     /// Blobs the prompt refers to.

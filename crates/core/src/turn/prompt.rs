@@ -10,7 +10,7 @@ use std::{collections::HashSet, sync::Arc};
 use moongate_protocol::{CallId, Part};
 
 use crate::{
-    PromptMessage,
+    PromptMessage, SharedMessage,
     session::{CallState, Entry, Transcript, calls_in},
 };
 
@@ -20,12 +20,12 @@ const GO_ON: &str = "(continue)";
 const SUMMARY_INTRO: &str = "(Summary of the conversation so far, which was too long to keep whole:)\n";
 
 /// Builds the prompt of a conversation. Messages that need no change are shared with earlier prompts.
-pub(crate) fn build(transcript: &Transcript) -> Vec<Arc<PromptMessage>> {
+pub(crate) fn build(transcript: &Transcript) -> Vec<Arc<SharedMessage>> {
     let mut prompt =
         Prompt { messages: Vec::with_capacity(transcript.entries.len() + 1), calls: HashSet::new() };
     if let Some(compacted) = &transcript.compacted {
         let parts = vec![Part::text(format!("{SUMMARY_INTRO}{}", compacted.text))];
-        prompt.push(Arc::new(PromptMessage::User(parts)));
+        prompt.push(Arc::new(PromptMessage::User(parts).into()));
     }
     for entry in transcript.entries.iter().filter(|entry| !entry.parts().is_empty()) {
         if entry.is_users() {
@@ -67,33 +67,33 @@ pub(crate) fn result(content: Vec<Part>) -> Vec<Part> {
 }
 
 struct Prompt {
-    messages: Vec<Arc<PromptMessage>>,
+    messages: Vec<Arc<SharedMessage>>,
     /// The calls so far: an id that came before names that call, not another.
     calls: HashSet<CallId>,
 }
 
 impl Prompt {
-    fn push(&mut self, message: Arc<PromptMessage>) {
+    fn push(&mut self, message: Arc<SharedMessage>) {
         self.messages.push(message);
     }
 
-    fn user(&mut self, message: &Arc<PromptMessage>) {
+    fn user(&mut self, message: &Arc<SharedMessage>) {
         let (Some(PromptMessage::User(before)), PromptMessage::User(parts)) =
-            (self.messages.last().map(Arc::as_ref), &**message)
+            (self.messages.last().map(|last| &***last), &***message)
         else {
             return self.push(Arc::clone(message));
         };
         let joined = before.iter().chain(parts).cloned().collect();
         self.messages.pop();
-        self.push(Arc::new(PromptMessage::User(joined)));
+        self.push(Arc::new(PromptMessage::User(joined).into()));
     }
 
     fn go_on(&mut self) {
-        self.push(Arc::new(PromptMessage::User(vec![Part::text(GO_ON)])));
+        self.push(Arc::new(PromptMessage::User(vec![Part::text(GO_ON)]).into()));
     }
 
     fn assistant(&mut self, transcript: &Transcript, entry: &Entry) {
-        if matches!(self.messages.last().map(Arc::as_ref), None | Some(PromptMessage::Assistant(_))) {
+        if matches!(self.messages.last().map(|last| &***last), None | Some(PromptMessage::Assistant(_))) {
             self.go_on();
         }
         if calls_in(entry.parts()).next().is_none() {
@@ -110,19 +110,19 @@ impl Prompt {
             if parts.is_empty() {
                 return;
             }
-            self.push(Arc::new(PromptMessage::Assistant(parts)));
+            self.push(Arc::new(PromptMessage::Assistant(parts).into()));
         }
         let asked = self.messages.last().map(Arc::clone);
-        let Some(PromptMessage::Assistant(parts)) = asked.as_deref() else { return };
+        let Some(PromptMessage::Assistant(parts)) = asked.as_ref().map(|asked| &***asked) else { return };
         for (item, call, tool, _) in calls_in(parts) {
             let (is_error, content) = answer(transcript.calls.get(&(item, call.clone())));
             let (call, tool) = (call.clone(), tool.to_owned());
-            self.push(Arc::new(PromptMessage::ToolResult { call, tool, is_error, content }));
+            self.push(Arc::new(PromptMessage::ToolResult { call, tool, is_error, content }.into()));
         }
     }
 
-    fn finish(mut self) -> Vec<Arc<PromptMessage>> {
-        if matches!(self.messages.last().map(Arc::as_ref), None | Some(PromptMessage::Assistant(_))) {
+    fn finish(mut self) -> Vec<Arc<SharedMessage>> {
+        if matches!(self.messages.last().map(|last| &***last), None | Some(PromptMessage::Assistant(_))) {
             self.go_on();
         }
         self.messages

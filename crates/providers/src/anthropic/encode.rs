@@ -109,7 +109,7 @@ impl<'a> Writer<'a> {
         let mut messages: Vec<Message<'a>> = Vec::with_capacity(self.request.messages.len());
         let mut calls = CallNames::new(self.target.quirks.call_ids);
         for message in &self.request.messages {
-            let (role, content) = match &**message {
+            let (role, content) = match &***message {
                 PromptMessage::User(parts) => (Role::User, self.media(parts)),
                 PromptMessage::Assistant(parts) => (Role::Assistant, self.assistant(parts, &mut calls)),
                 PromptMessage::ToolResult { call, is_error, content, .. } => {

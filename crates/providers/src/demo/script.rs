@@ -25,7 +25,7 @@ pub(super) struct Script {
 
 /// Writes the answer to a prompt.
 pub(super) fn write(request: &ModelRequest) -> Script {
-    let messages = request.messages.iter().map(|message| &**message);
+    let messages = request.messages.iter().map(|message| &***message);
     let last_user = messages.clone().rev().find_map(|message| match message {
         PromptMessage::User(parts) => Some(parts.as_slice()),
         _ => None,
@@ -191,7 +191,7 @@ fn tokens(request: &ModelRequest, answer: &[Piece]) -> Tokens {
     let prompt: usize = request
         .messages
         .iter()
-        .flat_map(|message| match &**message {
+        .flat_map(|message| match &***message {
             PromptMessage::User(parts) | PromptMessage::Assistant(parts) => parts,
             PromptMessage::ToolResult { content, .. } => content,
         })

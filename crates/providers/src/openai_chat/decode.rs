@@ -5,8 +5,9 @@ use moongate_protocol::{ErrorCode, ReasoningSignature, StopReason};
 use serde_json::value::RawValue;
 
 use super::{
-    EXTRA_CONTENT,
+    EXTRA_CONTENT, REASONING_DETAILS,
     chunk::{CallDelta, Choice, Chunk, Content, ContentPart, Delta},
+    details::Details,
 };
 use crate::{
     answer::{Sink, protocol_fault},
@@ -22,6 +23,7 @@ pub(crate) struct Decoder {
     mark: String,
     names: ToolNames,
     calls: Vec<Call>,
+    details: Details,
     stop: Option<StopReason>,
     refused: bool,
 }
@@ -36,7 +38,14 @@ struct Call {
 
 impl Decoder {
     pub(crate) fn new(mark: &str, names: ToolNames) -> Self {
-        Self { mark: mark.to_owned(), names, calls: Vec::new(), stop: None, refused: false }
+        Self {
+            mark: mark.to_owned(),
+            names,
+            calls: Vec::new(),
+            details: Details::default(),
+            stop: None,
+            refused: false,
+        }
     }
 
     fn choice(&mut self, choice: &Choice<'_>, sink: &mut Sink<'_>) -> Result<(), Fault> {
@@ -52,6 +61,9 @@ impl Decoder {
     fn delta(&mut self, delta: &Delta<'_>, sink: &mut Sink<'_>) -> Result<(), Fault> {
         if let Some(text) = filled(&delta.reasoning_content).or(filled(&delta.reasoning)) {
             sink.reasoning(text);
+        }
+        if let Some(details) = delta.reasoning_details {
+            self.details.push(details.get());
         }
         match &delta.content {
             Some(Content::Text(text)) => self.text(text, sink),
@@ -176,6 +188,9 @@ impl Decoder {
         let Some(stop) = self.stop else { return Ok(false) };
         self.announce_all(sink)?;
         self.end_reasoning(sink);
+        if let Some(details) = self.details.take() {
+            sink.seal_reasoning(self.signature(Some(REASONING_DETAILS), details));
+        }
         let refused = self.refused && stop == StopReason::EndTurn;
         sink.finish(if refused { StopReason::Refusal } else { stop });
         Ok(true)

@@ -5,15 +5,18 @@ use std::borrow::Cow;
 use moongate_core::{ModelRequest, PromptMessage};
 use moongate_protocol::{Effort, Part, ToolSpec};
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::EXTRA_CONTENT;
+use super::{EXTRA_CONTENT, REASONING_DETAILS};
 use crate::{
     config::{EffortField, MaxTokensField},
     models::{is_openai_reasoning, openai_effort},
     prompt::{Arguments, CallNames, DataUrl, Media, Schema, ToolNames, read_parts, text_of},
     wire::{Encoded, Target},
 };
+
+/// Names this wire's form of a message.
+const WIRE: &str = "openai-chat";
 
 /// Writes a request.
 pub(crate) fn encode(request: &ModelRequest, target: &Target<'_>) -> serde_json::Result<Encoded> {
@@ -47,7 +50,7 @@ pub(crate) fn encode(request: &ModelRequest, target: &Target<'_>) -> serde_json:
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
-    messages: Vec<Message<'a>>,
+    messages: Vec<Line<'a>>,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
@@ -100,6 +103,14 @@ impl<'a> Function<'a> {
     }
 }
 
+/// A message that was written before, or one that is written now.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Written(&'a RawValue),
+    New(Message<'a>),
+}
+
 #[derive(Serialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 enum Message<'a> {
@@ -113,6 +124,8 @@ enum Message<'a> {
         content: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reasoning_content: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_details: Option<&'a RawValue>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<Call<'a>>,
     },
@@ -192,24 +205,30 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn messages(&self) -> Vec<Message<'a>> {
+    fn messages(&self) -> Vec<Line<'a>> {
         let mut messages = Vec::with_capacity(self.request.messages.len() + 1);
         if !self.request.system.is_empty() {
-            messages.push(Message::System { content: &self.request.system });
+            messages.push(Line::New(Message::System { content: &self.request.system }));
         }
         let mut calls = CallNames::new(self.target.quirks.call_ids);
         // Tool messages hold text only; their images follow after the last of them.
         let mut images = Vec::new();
         for message in &self.request.messages {
-            if !matches!(**message, PromptMessage::ToolResult { .. }) {
+            if !matches!(***message, PromptMessage::ToolResult { .. }) {
                 flush_images(&mut images, &mut messages);
             }
-            match &**message {
-                PromptMessage::User(parts) => messages.push(self.user(parts)),
-                PromptMessage::Assistant(parts) => messages.extend(self.assistant(parts, &mut calls)),
+            if let Some(written) = message.encoded(WIRE, plain) {
+                messages.push(Line::Written(written));
+                continue;
+            }
+            match &***message {
+                PromptMessage::User(parts) => messages.push(Line::New(self.user(parts))),
+                PromptMessage::Assistant(parts) => {
+                    messages.extend(self.assistant(parts, &mut calls).map(Line::New));
+                }
                 PromptMessage::ToolResult { call, is_error, content, .. } => {
                     let (content, more) = self.result(content, *is_error);
-                    messages.push(Message::Tool { tool_call_id: calls.result(call), content });
+                    messages.push(Line::New(Message::Tool { tool_call_id: calls.result(call), content }));
                     images.extend(more);
                 }
             }
@@ -245,7 +264,7 @@ impl<'a> Writer<'a> {
                         name: self.names.theirs(tool),
                         arguments: Arguments(arguments),
                     },
-                    extra_content: before.and_then(|part| self.extra_content(part)),
+                    extra_content: before.and_then(|part| self.attached(part, EXTRA_CONTENT)),
                 })
             })
             .collect();
@@ -255,15 +274,16 @@ impl<'a> Writer<'a> {
         let wants_reasoning = self.target.quirks.reasoning_back && !tool_calls.is_empty();
         Some(Message::Assistant {
             content: (!text.is_empty()).then_some(text),
+            reasoning_details: parts.iter().find_map(|part| self.attached(part, REASONING_DETAILS)),
             reasoning_content: wants_reasoning.then(|| self.reasoning(parts)).filter(|text| !text.is_empty()),
             tool_calls,
         })
     }
 
-    /// What this provider attached to the call that follows.
-    fn extra_content(&self, part: &'a Part) -> Option<&'a RawValue> {
+    /// JSON this provider attached to its answer and wants back where it was.
+    fn attached(&self, part: &'a Part, kind: &str) -> Option<&'a RawValue> {
         let Part::Reasoning { signature: Some(signature), .. } = part else { return None };
-        let ours = signature.provider == self.target.mark && signature.id.as_deref() == Some(EXTRA_CONTENT);
+        let ours = signature.provider == self.target.mark && signature.id.as_deref() == Some(kind);
         ours.then(|| serde_json::from_str(&signature.data).ok()).flatten()
     }
 
@@ -301,6 +321,26 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// A message of one text is written the same way for every endpoint, model and call, so it is written once.
+fn plain(message: &PromptMessage) -> Option<Box<RawValue>> {
+    let (PromptMessage::User(parts) | PromptMessage::Assistant(parts)) = message else { return None };
+    let [Part::Text { text }] = &parts[..] else { return None };
+    if text.trim().is_empty() {
+        return None;
+    }
+    let text = Cow::Borrowed(text.as_str());
+    let written = match message {
+        PromptMessage::User(_) => Message::User { content: Content::Text(text) },
+        _ => Message::Assistant {
+            content: Some(text),
+            reasoning_content: None,
+            reasoning_details: None,
+            tool_calls: Vec::new(),
+        },
+    };
+    to_raw_value(&written).ok()
+}
+
 /// All texts in one; `None` if there is anything else.
 fn joined<'a>(media: &[Media<'a>]) -> Option<Cow<'a, str>> {
     let mut texts = media.iter().map(|it| if let Media::Text(text) = it { Some(text.clone()) } else { None });
@@ -308,11 +348,11 @@ fn joined<'a>(media: &[Media<'a>]) -> Option<Cow<'a, str>> {
     texts.try_fold(first, |all, text| Some(all + "\n\n" + text?))
 }
 
-fn flush_images<'a>(images: &mut Vec<ContentPart<'a>>, messages: &mut Vec<Message<'a>>) {
+fn flush_images<'a>(images: &mut Vec<ContentPart<'a>>, messages: &mut Vec<Line<'a>>) {
     if images.is_empty() {
         return;
     }
     let mut parts = vec![ContentPart::Text { text: Cow::Borrowed("From the tool results above:") }];
     parts.append(images);
-    messages.push(Message::User { content: Content::Parts(parts) });
+    messages.push(Line::New(Message::User { content: Content::Parts(parts) }));
 }

@@ -61,7 +61,7 @@ impl<'a> Writer<'a> {
         let mut items = Vec::with_capacity(self.request.messages.len());
         let mut calls = CallNames::new(self.target.quirks.call_ids);
         for message in &self.request.messages {
-            match &**message {
+            match &***message {
                 PromptMessage::User(parts) => {
                     let content = self.media(parts).into_iter().map(Content::from).collect();
                     items.push(Item::Message { role: "user", content });

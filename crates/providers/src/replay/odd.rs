@@ -99,7 +99,12 @@ fn chat_text_and_reasoning_in_every_shape() {
     );
     assert_eq!(
         said(r#""delta":{"reasoning":"t","reasoning_details":[{"text":"t"}],"content":""}"#),
-        [Piece::Reasoning("t".into()), sealed(None, ""), end]
+        [
+            Piece::Reasoning("t".into()),
+            sealed(None, ""),
+            sealed(Some("reasoning_details"), r#"[{"text":"t"}]"#),
+            end
+        ]
     );
     assert_eq!(said(r#""delta":{"refusal":"no"}"#), [text("no"), Piece::Finish(StopReason::Refusal)]);
 }
