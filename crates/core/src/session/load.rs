@@ -12,6 +12,7 @@ use crate::{Store, StoreError, limits::READ_BATCH};
 pub(crate) async fn load(store: &dyn Store, session: SessionId) -> Result<State, StoreError> {
     let mut state: Option<State> = None;
     let mut after = Seq::ZERO;
+    // A read may return fewer events than asked for, because they are large: only an empty one is the end.
     loop {
         let records = store.read(session, after, READ_BATCH).await?;
         let Some(last) = records.last() else { break };
@@ -25,9 +26,6 @@ pub(crate) async fn load(store: &dyn Store, session: SessionId) -> Result<State,
         }
         if state.is_none() {
             return Err(StoreError::Damaged(format!("{session} does not begin with session.created")));
-        }
-        if records.len() < READ_BATCH {
-            break;
         }
     }
     state.ok_or(StoreError::NotFound)
