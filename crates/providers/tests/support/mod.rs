@@ -198,7 +198,7 @@ pub(crate) async fn call(model: &Arc<dyn Model>) -> Outcome {
 
 pub(crate) fn request() -> ModelRequest {
     let message = PromptMessage::User(vec![Part::text("hello")]);
-    ModelRequest { messages: vec![Arc::new(message)], ..ModelRequest::default() }
+    ModelRequest { messages: vec![Arc::new(message.into())], ..ModelRequest::default() }
 }
 
 pub(crate) async fn read(mut stream: Box<dyn ModelStream>) -> Outcome {
