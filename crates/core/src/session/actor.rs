@@ -213,6 +213,9 @@ impl Actor {
         decision: Decision,
         reply: Reply,
     ) -> Result<(), Stop> {
+        if command == SessionCommand::Delete {
+            return self.delete(decision.events, reply).await;
+        }
         if decision.change == TurnChange::Start {
             match self.shared.turns.try_acquire(&by) {
                 Ok(permit) => self.permit = Some(permit),
@@ -232,9 +235,6 @@ impl Actor {
             }
             Err(over) => return Err(over),
         };
-        if command == SessionCommand::Delete {
-            return self.delete(reply).await;
-        }
         let queues = matches!(
             command,
             SessionCommand::Submit(_) | SessionCommand::Withdraw(_) | SessionCommand::Cancel(_)
@@ -329,14 +329,16 @@ impl Actor {
         Done { position: view.head, view, input, queue_length, stopped: None }
     }
 
-    async fn delete(&mut self, reply: Reply) -> Result<(), Stop> {
+    /// Removes the log. Its last events are told to followers but not written: nobody could read them any more, and
+    /// so a crash leaves the whole session or nothing of it.
+    async fn delete(&mut self, events: Vec<Event>, reply: Reply) -> Result<(), Stop> {
         drop(self.running.take());
-        let done = self.done(None);
-        let deleted = self.shared.store.delete(self.slot.id(), self.shared.store.fence()).await;
-        let answer = deleted.as_ref().map(|()| done).map_err(refusal_for);
+        let deleted = self.log.remove(events).await;
+        let answer = deleted.as_ref().map(|()| self.done(None)).map_err(refusal_for);
+        // The caller may have gone away.
         drop(reply.send(answer));
-        self.shared.forget(self.slot.id());
         deleted.map_err(Stop::Failed)?;
+        self.shared.forget(self.slot.id());
         Err(Stop::Over)
     }
 }

@@ -67,15 +67,27 @@ impl Log {
     pub(super) async fn commit(&self, draft: Append) -> Result<(), Stop> {
         let records = draft.records.clone();
         self.shared.store.append(draft).await.map_err(Stop::Failed)?;
-        self.slot.feed().publish(&records);
-        self.shared.activity.publish(self.slot.identity(), &records);
+        self.publish(&records);
         Ok(())
+    }
+
+    fn publish(&self, records: &[Arc<Record>]) {
+        self.slot.feed().publish(records);
+        self.shared.activity.publish(self.slot.identity(), records);
     }
 
     /// Writes events.
     pub(super) async fn write(&mut self, events: Vec<Event>) -> Result<(), Stop> {
         let draft = self.draft(events);
         self.commit(draft).await
+    }
+
+    /// Removes the log from the store, then tells followers its last events.
+    pub(super) async fn remove(&mut self, events: Vec<Event>) -> Result<(), StoreError> {
+        let last = self.draft(events);
+        self.shared.store.delete(self.slot.id(), last.fence).await?;
+        self.publish(&last.records);
+        Ok(())
     }
 
     /// Tells followers which inputs wait.
