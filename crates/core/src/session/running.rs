@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moongate_protocol::{
-    ErrorCode, Event, ItemId, MessageCompleted, Principal, Role, TurnCancelled, TurnCompleted, TurnFailed,
-    TurnId,
+    ErrorCode, Event, ItemId, MessageCompleted, Notice, Principal, Role, TurnCancelled, TurnCompleted,
+    TurnFailed, TurnId, WaitingOn,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Fault,
+    gateway::TurnPermit,
     limits::CANCEL_GRACE,
     turn::{Report, Setting, Then, Turn, Verdict, Work, compactable, prompt},
 };
@@ -89,12 +90,11 @@ impl Actor {
         let cancel = CancellationToken::new();
         let work = self.work();
         let turn = self.turn(&open, cancel.clone(), reports);
-        let capacity = if self.permit.is_none() { Some(self.shared.turns.clone()) } else { None };
-        let author = open.author;
+        // A recovered turn waits for its share of running turns; a submitted one has it already.
+        let capacity = self.permit.is_none().then(|| self.capacity(&open, cancel.clone()));
         let task = self.shared.tasks.spawn(async move {
-            // A recovered turn waits for its share of running turns; a submitted one has it already.
             let _permit = match capacity {
-                Some(turns) => turns.acquire(&author).await,
+                Some(capacity) => capacity.await,
                 None => None,
             };
             turn.run(work, gate).await;
@@ -109,6 +109,27 @@ impl Actor {
             give_up: None,
         });
         committed
+    }
+
+    /// Waits for a turn's share of the running turns, or until the turn is told to stop.
+    fn capacity(
+        &self,
+        open: &OpenTurn,
+        stopped: CancellationToken,
+    ) -> impl Future<Output = Option<TurnPermit>> + use<> {
+        let (turns, author, feed) =
+            (self.shared.turns.clone(), open.author.clone(), Arc::clone(self.slot.feed()));
+        let (session, turn, since) = (self.slot.id(), open.id, self.shared.ids.now());
+        async move {
+            if let Ok(permit) = turns.try_acquire(&author) {
+                return Some(permit);
+            }
+            feed.notify(Notice::Waiting { session, turn, on: WaitingOn::Capacity, since });
+            tokio::select! {
+                permit = turns.acquire(&author) => permit,
+                () = stopped.cancelled() => None,
+            }
+        }
     }
 
     fn turn(&self, open: &OpenTurn, cancel: CancellationToken, reports: mpsc::Sender<Report>) -> Turn {
