@@ -103,6 +103,8 @@ struct FeedState {
     head: Position,
     open: Vec<OpenItem>,
     waiting: Option<Notice>,
+    /// The last turn that ended: what its task may still say is not heard.
+    ended: Option<TurnId>,
     followers: Vec<Weak<FollowerQueue>>,
 }
 
@@ -175,7 +177,7 @@ impl FollowerQueue {
 
 impl Feed {
     pub(crate) fn new(session: SessionId, head: Position) -> Self {
-        let state = FeedState { head, open: Vec::new(), waiting: None, followers: Vec::new() };
+        let state = FeedState { head, open: Vec::new(), waiting: None, ended: None, followers: Vec::new() };
         Self { session, state: Mutex::new(state) }
     }
 
@@ -232,6 +234,9 @@ impl Feed {
     /// Tells followers of pieces of unfinished items; adjacent pieces of one item travel as one frame.
     pub(crate) fn write(&self, turn: TurnId, pieces: &[LivePiece<'_>]) {
         let mut state = lock(&self.state);
+        if state.ended == Some(turn) {
+            return;
+        }
         for piece in pieces {
             let delta = state.extend(self.session, turn, piece);
             state.send(&Frame::new(FrameBody::Delta(delta)));
@@ -242,7 +247,10 @@ impl Feed {
     /// Tells followers of a passing state. `waiting` is also told to those who come later.
     pub(crate) fn notify(&self, notice: Notice) {
         let mut state = lock(&self.state);
-        if matches!(notice, Notice::Waiting { .. }) {
+        if let Notice::Waiting { turn, .. } = &notice {
+            if state.ended == Some(*turn) {
+                return;
+            }
             state.waiting = Some(notice.clone());
         }
         state.send(&Frame::new(FrameBody::Notice(notice)));
@@ -321,6 +329,14 @@ impl FeedState {
             _ => {}
         }
         if let Some(turn) = event.ends_turn() {
+            self.ended = Some(turn);
+        }
+        // A turn that is taken up again writes its items anew.
+        let resumed = match event {
+            Event::TurnResumed(resumed) => Some(resumed.turn),
+            _ => None,
+        };
+        if let Some(turn) = event.ends_turn().or(resumed) {
             self.open.retain(|open| open.turn != turn);
             self.waiting = None;
         }
