@@ -197,6 +197,13 @@ fn adopt(event: Event, caller: &Caller, catalog: &crate::Catalog) -> Event {
             let owner = caller.principal().clone();
             Event::SessionCreated(SessionCreated { owner, agent, namespace, ..created })
         }
+        // Bringing a log is no way to rights one does not have.
+        Event::SessionUpdated(updated) => {
+            let may_use = |agent: &AgentName| catalog.agents.contains_key(agent) && caller.may_use(agent);
+            let agent = updated.agent.filter(may_use);
+            let policy = updated.policy.filter(|_| caller.may(Scope::PolicyWrite));
+            Event::SessionUpdated(SessionUpdated { agent, policy, ..updated })
+        }
         other => other,
     }
 }
