@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) turns: Turns,
     pub(crate) tasks: TaskTracker,
     pub(crate) activity: Activity,
+    /// A session's actor ended with its turn unfinished, because its log took no append.
+    pub(crate) broken_off: AtomicBool,
     /// No new work.
     pub(crate) draining: CancellationToken,
     /// No work.
@@ -131,6 +136,7 @@ impl Gateway {
             limits: Arc::new(parts.limits),
             tasks: TaskTracker::new(),
             activity: Activity::new(),
+            broken_off: AtomicBool::new(false),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             catalog: RwLock::new(Arc::new(parts.catalog)),
@@ -354,6 +360,19 @@ async fn keep_house(shared: Arc<Shared>) {
         let before = moongate_protocol::Timestamp::from_millis(shared.ids.now().as_millis() - kept);
         if let Err(error) = shared.store.sweep(before).await {
             tracing::warn!(%error, "expired rows could not be removed");
+        }
+        go_on(&shared).await;
+    }
+}
+
+/// Takes up turns that were broken off, once the store takes writes again: nobody may ever ask for them.
+async fn go_on(shared: &Arc<Shared>) {
+    let can_write = shared.store.fault().is_none() && !shared.draining.is_cancelled();
+    if can_write && shared.broken_off.swap(false, Ordering::Relaxed) {
+        let gateway = Gateway { shared: Arc::clone(shared) };
+        if let Err(refusal) = gateway.recover().await {
+            tracing::warn!(%refusal, "turns that were broken off could not be taken up");
+            shared.broken_off.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -96,6 +96,7 @@ async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<M
     if let Err(Stop::Failed(error)) = ended {
         tracing::error!(session.id = %actor.slot.id(), %error, "a session's log took no append");
         drop(actor.running.take());
+        actor.shared.broken_off.store(true, std::sync::atomic::Ordering::Relaxed);
         refuse_all(&actor.slot, &mut mailbox, &error).await;
     }
 }
