@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use moongate_core::{Model, ModelInfo, ModelRequest, ModelStream, Piece};
-use moongate_protocol::ErrorCode;
+use moongate_protocol::{ErrorCode, Tokens};
 
 use crate::retry::is_visible;
 
@@ -29,7 +29,12 @@ impl Model for Fallback {
     fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
         let mut others = self.others.clone();
         others.reverse();
-        Box::new(InTurn { stream: self.first.call(request.clone()), request: Some(request), others })
+        Box::new(InTurn {
+            stream: self.first.call(request.clone()),
+            request: Some(request),
+            others,
+            counted: false,
+        })
     }
 }
 
@@ -39,6 +44,8 @@ struct InTurn {
     request: Option<ModelRequest>,
     /// The last one is next.
     others: Vec<Arc<dyn Model>>,
+    /// Tokens were reported.
+    counted: bool,
 }
 
 #[async_trait]
@@ -49,7 +56,10 @@ impl ModelStream for InTurn {
         if pieces[before..].iter().any(is_visible) {
             self.request = None;
         }
-        let Some(Piece::Fault(fault)) = pieces.last() else { return };
+        let Some(Piece::Fault(fault)) = pieces.last() else {
+            self.counted |= pieces[before..].iter().any(|piece| matches!(piece, Piece::Usage(_)));
+            return;
+        };
         if !may_another_answer(fault.code) {
             return;
         }
@@ -62,9 +72,12 @@ impl ModelStream for InTurn {
             "another model stands in"
         );
         self.stream = next.call(request.clone());
-        // What the failed one used was counted at its own price, if at all; this stream counts anew.
         pieces.truncate(before);
         pieces.push(Piece::Working);
+        if std::mem::take(&mut self.counted) {
+            // What the failed one used has another price: the tokens of this call are those of who answers it.
+            pieces.push(Piece::Usage(Tokens::default()));
+        }
     }
 
     fn model(&self) -> &ModelInfo {

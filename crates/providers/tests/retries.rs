@@ -206,6 +206,15 @@ async fn nobody_answers_for_a_model_that_has_begun_or_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tokens_are_those_of_the_model_that_answers() {
+    let tokens = Tokens { input: 9, ..Tokens::default() };
+    let first = Scripted::new("a/a", [vec![Piece::Usage(tokens), overloaded()]]);
+    let (pieces, ..) = run(&Fallback::new(first, vec![Scripted::new("b/b", [good()])])).await;
+    let counted = [Piece::Usage(tokens), Piece::Working, Piece::Usage(Tokens::default())];
+    assert_eq!(pieces, [&counted[..], &good()].concat());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_models_fault_is_the_calls_fault() {
     let first = Scripted::new("a/a", [vec![overloaded()]]);
     let second = Scripted::new("b/b", [vec![fault(ErrorCode::ProviderTimeout, None)]]);
