@@ -73,6 +73,8 @@ struct Inner {
     metrics: Metrics,
     /// Fires when open streams have to end.
     closing: CancellationToken,
+    /// Fires when what is still open is dropped.
+    kill: CancellationToken,
     /// WebSockets: tasks that outlive their request.
     tasks: TaskTracker,
 }
@@ -103,6 +105,7 @@ impl App {
             config: config.config,
             metrics: Metrics::default(),
             closing: CancellationToken::new(),
+            kill: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
     }
@@ -137,6 +140,10 @@ impl App {
 
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.0.closing
+    }
+
+    pub(crate) fn kill(&self) -> &CancellationToken {
+        &self.0.kill
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

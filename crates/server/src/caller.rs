@@ -10,7 +10,7 @@ use std::{
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request::Parts};
 use moongate_core::{AuditEntry, Caller, CallerLimits, KeyRow, Refusal, Scope, Scopes, Store};
-use moongate_protocol::{ErrorCode, KeyId, Principal, Timestamp};
+use moongate_protocol::{AgentName, ErrorCode, KeyId, Namespace, Principal, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -39,6 +39,10 @@ pub(crate) struct Known {
     pub(crate) expires_at: Option<Timestamp>,
     /// Only from these networks; from anywhere when empty.
     pub(crate) networks: Vec<Network>,
+    /// Only these agents; all when empty.
+    pub(crate) agents: Vec<AgentName>,
+    /// Only these namespaces and beneath; all when empty.
+    pub(crate) namespaces: Vec<Namespace>,
 }
 
 /// The caller of a request behind the guard.
@@ -245,8 +249,14 @@ fn administrator() -> Known {
     #[expect(clippy::expect_used, reason = "the literals are within the grammars")]
     let (tenant, principal) = ("default".parse().expect("a tenant"), "admin".parse().expect("a principal"));
     let scopes = Scopes::from_iter([Scope::Admin]);
-    let caller = Caller::authenticated(tenant, principal, scopes, CallerLimits::default());
-    Known { caller, ended: CancellationToken::new(), expires_at: None, networks: Vec::new() }
+    Known {
+        caller: Caller::authenticated(tenant, principal, scopes, CallerLimits::default()),
+        ended: CancellationToken::new(),
+        expires_at: None,
+        networks: Vec::new(),
+        agents: Vec::new(),
+        namespaces: Vec::new(),
+    }
 }
 
 /// Who it was when nobody is known to be it.
@@ -257,12 +267,15 @@ fn nobody() -> Principal {
 
 fn known(row: KeyRow) -> Known {
     let networks = row.networks.iter().filter_map(|network| network.parse().ok()).collect();
+    let (agents, namespaces) = (row.agents.clone(), row.namespaces.clone());
     let limits = CallerLimits { key: Some(row.id), agents: row.agents, namespaces: row.namespaces };
     Known {
         caller: Caller::authenticated(row.tenant, row.principal, row.scopes, limits),
         ended: CancellationToken::new(),
         expires_at: row.expires_at,
         networks,
+        agents,
+        namespaces,
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn serve(permit: Permit, socket: TcpStream, peer: IpAddr) {
     };
     tokio::select! {
         () = served => {}
-        () = shared.kill.cancelled() => {}
+        () = shared.app.kill().cancelled() => {}
     }
     drop(permit);
 }

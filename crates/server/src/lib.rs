@@ -18,6 +18,7 @@ mod life;
 pub mod limits;
 mod listen;
 mod metrics;
+mod openapi;
 mod public;
 mod reply;
 mod route;
@@ -35,6 +36,7 @@ pub use crate::{
     keys::AdminKey,
     limits::ServerLimits,
     listen::{BindError, Server, ServerConfig},
+    openapi::document,
     tls::Tls,
 };
 use crate::{reply::Failure, route::Route};

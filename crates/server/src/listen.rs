@@ -78,8 +78,6 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) tls: Option<Tls>,
     pub(crate) tasks: TaskTracker,
-    /// Fires when what is left is dropped.
-    pub(crate) kill: CancellationToken,
     counts: Mutex<Counts>,
 }
 
@@ -125,7 +123,6 @@ impl Server {
             app: app.clone(),
             tls,
             tasks: TaskTracker::new(),
-            kill: CancellationToken::new(),
             counts: Mutex::default(),
         });
         shared.tasks.spawn(watch_keys(app.clone()));
@@ -147,11 +144,12 @@ impl Server {
         app.closing().cancel();
         shared.tasks.close();
         app.tasks().close();
-        let ended = async { tokio::join!(shared.tasks.wait(), app.tasks().wait()) };
-        if timeout(CLOSE_GRACE, ended).await.is_err() {
-            shared.kill.cancel();
+        let ended = || async { tokio::join!(shared.tasks.wait(), app.tasks().wait()) };
+        // A stream's goodbye may take its own grace.
+        if timeout(2 * CLOSE_GRACE, ended()).await.is_err() {
+            app.kill().cancel();
             // Whoever is left was told to drop everything: this takes no time.
-            if timeout(CLOSE_GRACE, shared.tasks.wait()).await.is_err() {
+            if timeout(CLOSE_GRACE, ended()).await.is_err() {
                 tracing::warn!("some connections did not end");
             }
         }

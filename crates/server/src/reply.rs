@@ -81,6 +81,12 @@ impl Failure {
         self
     }
 
+    /// The same, with the place it is about before the words.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.0.refusal.message = format!("{place}: {}", self.0.refusal.message);
+        self
+    }
+
     /// The code.
     pub(crate) fn code(&self) -> ErrorCode {
         self.0.refusal.code

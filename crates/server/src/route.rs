@@ -40,6 +40,8 @@ pub(crate) enum Shape {
     Empty,
     /// JSON of a type.
     Json(Typed),
+    /// A JSON object whose fields are documented elsewhere.
+    AnyJson,
     /// Another media type.
     Text(&'static str),
     /// JSON, or the media type where the request's `Accept` asks for it.

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use moongate_protocol::{
-    Cancel, Command, Envelope, Event, InputId, MessageView, NewInput, Position, Principal, Role, Seq,
-    SessionPatch, SessionView, TurnId,
+    Answer, Cancel, Command, Envelope, Event, InputId, MessageView, NewInput, Position, Principal, Resolve,
+    Role, Seq, SessionPatch, SessionView, TurnId,
 };
 use tokio::sync::oneshot;
 
@@ -124,6 +124,24 @@ impl SessionHandle {
     pub async fn delete(&self) -> Result<(), Refusal> {
         self.require(Scope::SessionsWrite)?;
         self.command(Command::Delete).await.map(|_| ())
+    }
+
+    /// Decides on an open approval.
+    ///
+    /// # Errors
+    /// `not_found` when it is not open (any more).
+    pub async fn resolve(&self, resolve: Resolve) -> Result<SessionView, Refusal> {
+        self.require(Scope::ApprovalsDecide)?;
+        Ok(self.command(Command::Resolve(resolve)).await?.view)
+    }
+
+    /// Answers an open question.
+    ///
+    /// # Errors
+    /// `not_found` when it is not open (any more).
+    pub async fn answer(&self, answer: Answer) -> Result<SessionView, Refusal> {
+        self.require(Scope::ApprovalsDecide)?;
+        Ok(self.command(Command::Answer(answer)).await?.view)
     }
 
     /// Follows after `after`; from the start when absent. A position that cannot be served gets a reset frame.

@@ -1,12 +1,18 @@
 //! The native door: the one that shows everything.
 
+mod activity;
+mod asks;
 mod events;
 mod input_turn;
 mod inputs;
+mod keys;
+mod logs;
+mod meta;
 mod parts;
 mod sessions;
 mod sse;
 mod views;
+mod ws;
 
 use crate::route::Route;
 
@@ -15,7 +21,20 @@ pub(crate) const PREFIX: &str = "/api/v1";
 /// What the store calls the door's aliases.
 const DOOR: &str = "native";
 
+/// The door's routes. Those that operators' tools expect at the root are there too.
 pub(crate) fn routes() -> Vec<Route> {
-    let parts = [sessions::routes(), inputs::routes(), events::routes()];
-    parts.into_iter().flatten().map(|route| route.under(PREFIX)).collect()
+    let parts = [
+        sessions::routes(),
+        logs::routes(),
+        inputs::routes(),
+        events::routes(),
+        activity::routes(),
+        ws::routes(),
+        asks::routes(),
+        meta::routes(),
+        meta::root_routes(),
+        keys::routes(),
+    ];
+    let under = parts.into_iter().flatten().map(|route| route.under(PREFIX));
+    under.chain(meta::root_routes()).collect()
 }

@@ -203,7 +203,7 @@ async fn keep(at: usize, source: Source<'_>, session: &SessionHandle, store: &dy
 }
 
 /// A blob some event of the session's log refers to.
-pub(crate) async fn find(session: &SessionHandle, hash: BlobHash) -> Result<Option<BlobRef>, Refusal> {
+pub(super) async fn find(session: &SessionHandle, hash: BlobHash) -> Result<Option<BlobRef>, Refusal> {
     let name = hash.to_string();
     let needle = memchr::memmem::Finder::new(&name);
     let mut after = Seq::ZERO;
@@ -221,15 +221,24 @@ pub(crate) async fn find(session: &SessionHandle, hash: BlobHash) -> Result<Opti
     }
 }
 
+/// Whether an event refers to attachments.
+pub(super) fn holds_blobs(event: &Event) -> bool {
+    blobs_of(event).next().is_some()
+}
+
 fn blob_in(event: &Event, hash: BlobHash) -> Option<BlobRef> {
-    let parts = match event {
+    blobs_of(event).find(|blob| blob.hash == hash).cloned()
+}
+
+fn blobs_of(event: &Event) -> impl Iterator<Item = &BlobRef> {
+    let parts: &[Part] = match event {
         Event::InputAccepted(input) => &input.parts,
         Event::MessageCompleted(message) => &message.parts,
         Event::ToolFinished(finished) => &finished.content,
-        _ => return None,
+        _ => &[],
     };
-    parts.iter().find_map(|part| match part {
-        Part::Image { blob } | Part::File { blob, .. } if blob.hash == hash => Some(blob.clone()),
+    parts.iter().filter_map(|part| match part {
+        Part::Image { blob } | Part::File { blob, .. } => Some(blob),
         _ => None,
     })
 }

@@ -1,13 +1,19 @@
 //! What clients are shown, where it differs from what the engine holds.
 
-use moongate_core::Cancelled;
+use moongate_core::{Cancelled, Scope};
 use moongate_protocol::{
-    AgentName, Alias, CallId, Decision, ErrorCode, InputId, MessageView, Metadata, MicroUsd, Namespace,
-    PolicyPreset, Position, Principal, QueuedInput, SessionId, SessionState, SessionView, StopReason,
-    Timestamp, Tokens, ToolOutcome, TurnId, UsageTotal,
+    AgentName, Alias, CallId, ErrorCode, InputId, MessageView, Metadata, MicroUsd, Namespace, PolicyPreset,
+    Position, Principal, QueuedInput, SessionId, SessionState, SessionView, StopReason, Timestamp, Tokens,
+    ToolOutcome, TurnId, UsageTotal,
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, Type},
+    },
+};
 
 /// A session.
 #[derive(Serialize, ToSchema)]
@@ -227,21 +233,40 @@ impl From<Cancelled> for CancelledBody {
     }
 }
 
-/// Decided on, or still open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum AskState {
-    /// A person has to decide.
-    Open,
-    /// Somebody did.
-    Resolved,
+/// A scope by its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScopeName(Scope);
+
+impl ScopeName {
+    /// The scope itself.
+    pub(crate) fn scope(self) -> Scope {
+        self.0
+    }
 }
 
-/// A decision that was made.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct DecisionBody {
-    /// What.
-    pub(crate) decision: Decision,
-    /// Who.
-    pub(crate) by: Principal,
+impl From<Scope> for ScopeName {
+    fn from(scope: Scope) -> Self {
+        Self(scope)
+    }
 }
+
+impl Serialize for ScopeName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Scope::deserialize(deserializer).map(Self)
+    }
+}
+
+impl PartialSchema for ScopeName {
+    fn schema() -> RefOr<Schema> {
+        let names = Scope::ALL.iter().map(|scope| scope.as_str());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for ScopeName {}
