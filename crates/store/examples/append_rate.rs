@@ -44,6 +44,7 @@ async fn main() {
         with.writer_us,
     );
     let report = store.check().await.unwrap();
+    println!("an append took {} (p50), {} (p99), {} us (longest)", with.p(50), with.p(99), with.p(100));
     println!("{} sessions, {} events, {} faults", report.sessions, report.events, report.faults.len());
     store.close().await;
     let bytes = fs::metadata(folder.join("moongate.db")).unwrap().len();
@@ -54,6 +55,14 @@ struct Cost {
     wall: Duration,
     cpu_us: f64,
     writer_us: f64,
+    /// How long each append took, sorted.
+    took_us: Vec<u128>,
+}
+
+impl Cost {
+    fn p(&self, percent: usize) -> u128 {
+        self.took_us.get((self.took_us.len().max(1) - 1) * percent / 100).copied().unwrap_or(0)
+    }
 }
 
 async fn run(store: &Arc<SqliteStore>, sessions: usize, time: Duration, write: bool) -> (Cost, u64) {
@@ -64,42 +73,54 @@ async fn run(store: &Arc<SqliteStore>, sessions: usize, time: Duration, write: b
         let (store, tenant, turns) = (store.clone(), tenant.clone(), turns.clone());
         tokio::spawn(async move {
             let mut scribe = Scribe::new(&*store, &tenant);
+            let mut took = Vec::new();
             step(&mut scribe, &store, write, vec![event::created(None, None)]).await;
             while start.elapsed() < time {
                 let number = turns.fetch_add(1, Ordering::Relaxed);
                 let asked = vec![event::input(number, INPUT), event::started(number, &[number])];
-                step(&mut scribe, &store, write, asked).await;
+                took.push(step(&mut scribe, &store, write, asked).await);
                 let answered = vec![
                     event::said(number, ANSWER),
                     event::billed(number, "builtin/demo", 50, Some(10)),
                     event::ended(number),
                 ];
-                step(&mut scribe, &store, write, answered).await;
+                took.push(step(&mut scribe, &store, write, answered).await);
             }
+            took
         })
     });
+    let mut took_us = Vec::new();
     for task in tasks.collect::<Vec<_>>() {
-        task.await.unwrap();
+        took_us.extend(task.await.unwrap());
     }
+    took_us.sort_unstable();
     let turns = turns.load(Ordering::Relaxed);
     let per_turn = |before: u64, after: u64| (after - before) as f64 * 10_000.0 / turns as f64;
     let cost = Cost {
         wall: start.elapsed(),
         cpu_us: per_turn(cpu, ticks("self", "")),
         writer_us: per_turn(writer, ticks("self", "moongate-store")),
+        took_us,
     };
     (cost, turns)
 }
 
-async fn step(scribe: &mut Scribe, store: &SqliteStore, write: bool, events: Vec<moongate_protocol::Event>) {
+async fn step(
+    scribe: &mut Scribe,
+    store: &SqliteStore,
+    write: bool,
+    events: Vec<moongate_protocol::Event>,
+) -> u128 {
     let (append, mut after) = scribe.plan(events);
     after.written.clear();
+    let start = Instant::now();
     if write {
         store.append(append).await.unwrap();
     } else {
         tokio::task::yield_now().await;
     }
     *scribe = after;
+    start.elapsed().as_micros()
 }
 
 /// Hundredths of a second of processor time of this process, or of its threads of one name.

@@ -134,27 +134,26 @@ impl Tables<'_> {
     /// Moves the session's row on; false when its head or its owner is not what the append expects.
     fn advance(&self, no: i64, log: i64, append: &Prepared) -> Result<bool> {
         let mut statement = self.connection.prepare_cached(
-            "UPDATE session SET owner = :owner, namespace = :namespace, agent = :agent, state = :state, \
-             archived = :archived, busy = :busy, head = :head, fence = :fence, updated = :updated, tail = :tail, \
-             view = :view \
-             WHERE no = :no AND head = :expected AND fence <= :fence",
+            "UPDATE session SET owner = ?1, namespace = ?2, agent = ?3, state = ?4, archived = ?5, busy = ?6, \
+             head = ?7, fence = ?8, updated = ?9, tail = ?10, view = ?11 \
+             WHERE no = ?12 AND head = ?13 AND fence <= ?8",
         )?;
         let view = &append.row.view;
-        let changed = statement.execute(named_params! {
-            ":owner": view.owner.as_str(),
-            ":namespace": view.namespace.as_str(),
-            ":agent": view.agent.as_str(),
-            ":state": state_number(view.state),
-            ":archived": view.archived,
-            ":busy": is_busy(&append.row),
-            ":head": int(view.head.seq.0),
-            ":fence": int(append.fence.0),
-            ":updated": view.updated_at.as_millis(),
-            ":tail": log,
-            ":view": append.view,
-            ":no": no,
-            ":expected": int(append.expected.0),
-        })?;
+        let changed = statement.execute((
+            view.owner.as_str(),
+            view.namespace.as_str(),
+            view.agent.as_str(),
+            state_number(view.state),
+            view.archived,
+            is_busy(&append.row),
+            int(view.head.seq.0),
+            int(append.fence.0),
+            view.updated_at.as_millis(),
+            log,
+            &append.view,
+            no,
+            int(append.expected.0),
+        ))?;
         Ok(changed == 1)
     }
 

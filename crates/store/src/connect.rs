@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 /// How long a statement waits for another process that looks into the file, such as `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The writer's page cache, in KiB.
-const WRITER_CACHE_KIB: i64 = 8 * 1024;
+const WRITER_CACHE_KIB: i64 = 4 * 1024;
 /// A reader's page cache, in KiB.
 const READER_CACHE_KIB: i64 = 2 * 1024;
 /// Statements kept ready on each connection; more than there are different ones.

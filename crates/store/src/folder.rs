@@ -34,6 +34,7 @@ impl Folder {
             let at = at.to_path_buf();
             move |error: io::Error| OpenError::io(at, &error)
         };
+        let is_new = !path.exists();
         create_private_dir(path).map_err(io(path))?;
         close_to_others(path)?;
         let lock_path = path.join(LOCK);
@@ -49,6 +50,10 @@ impl Folder {
         // SQLite gives the files beside the database the database's own mode.
         create_private(&database).map_err(io(&database))?;
         fs::set_permissions(&database, Permissions::from_mode(FILE_MODE)).map_err(io(&database))?;
+        sync_dir(path).map_err(io(path))?;
+        if let Some(above) = path.parent().filter(|above| is_new && !above.as_os_str().is_empty()) {
+            sync_dir(above).map_err(io(above))?;
+        }
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 

@@ -259,6 +259,14 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.status.latch("its writer ended by a fault of its own".into());
+        }
+    }
+}
+
 fn open(connection: Option<&Connection>) -> Result<&Connection> {
     connection.ok_or(rusqlite::Error::InvalidQuery)
 }
