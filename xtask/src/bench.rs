@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Measure this binary instead of building one.
     #[arg(long, value_name = "PATH")]
     bin: Option<PathBuf>,
+    /// Build nothing: take the programs as they are.
+    #[arg(long)]
+    built: bool,
     /// Put the table into README.md.
     #[arg(long)]
     readme: bool,
@@ -77,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         )));
     }
     let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
-    let stage = Stage::prepare(effort, options.bin.as_deref())?;
+    let stage = Stage::prepare(effort, options.bin.as_deref(), !options.built)?;
     let (figures, failures) = measure(&stage, &options.only);
     let (table, machine) = (table(&figures), machine());
     report(&format!("\n{machine}\n\n{table}"));

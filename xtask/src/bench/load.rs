@@ -1,6 +1,6 @@
 //! What the load generator measures, read from what it prints.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -22,9 +22,10 @@ pub(super) enum Transport {
 pub(super) struct Run<'a> {
     pub(super) clients: usize,
     pub(super) seconds: f64,
-    pub(super) warm_up: usize,
     pub(super) transport: Transport,
     pub(super) model: &'a str,
+    /// Where the server's flushes are logged, if they are.
+    pub(super) flush_log: Option<&'a Path>,
 }
 
 /// What a run of turns showed.
@@ -36,6 +37,7 @@ pub(super) struct Turns {
     pub(super) turns_per_s: f64,
     first_ms: Option<Spread>,
     server: Option<Process>,
+    pub(super) flushes_per_turn: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +64,15 @@ pub(super) struct Length {
     pub(super) long_ms: f64,
 }
 
+impl Transport {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::Ws => "ws",
+        }
+    }
+}
+
 impl Turns {
     pub(super) fn first_ms(&self) -> Option<f64> {
         self.first_ms.as_ref().map(|spread| spread.p50)
@@ -73,11 +84,14 @@ impl Turns {
 }
 
 pub(super) fn turns(stage: &Stage, server: &Server, run: Run<'_>) -> Result<Turns, Failed> {
-    let Run { clients, seconds, warm_up, transport, model } = run;
-    let mut words = words("turns", server, transport, model);
+    let Run { clients, seconds, transport, model, flush_log } = run;
+    let mut words = words("turns", server, model);
+    words.extend(["--transport", transport.word()].map(OsString::from));
     words.extend(["--clients", &clients.to_string(), "--seconds", &seconds.to_string()].map(OsString::from));
-    words.extend(["--warm-up", &warm_up.to_string()].map(OsString::from));
     words.extend(["--pid", &server.pid().to_string()].map(OsString::from));
+    if let Some(log) = flush_log {
+        words.extend(["--flush-log".into(), log.into()]);
+    }
     let turns: Turns = load(stage, &words, Duration::from_secs_f64(seconds))?;
     match (turns.errors, &turns.first_error) {
         (0, _) if turns.turns > 0 => Ok(turns),
@@ -89,30 +103,28 @@ pub(super) fn turns(stage: &Stage, server: &Server, run: Run<'_>) -> Result<Turn
 }
 
 pub(super) fn idle(stage: &Stage, server: &Server, transport: Transport) -> Result<Idle, Failed> {
-    let mut words = words("idle", server, transport, "mock-20t-0ms");
+    let mut words = words("idle", server, "mock-20t-0ms");
+    words.extend(["--transport", transport.word()].map(OsString::from));
     words.extend(["--clients", &stage.effort.idle_clients.to_string()].map(OsString::from));
     words.extend(["--pid", &server.pid().to_string()].map(OsString::from));
     load(stage, &words, Duration::ZERO)
 }
 
-pub(super) fn growth(stage: &Stage, server: &Server, at: &[u64]) -> Result<Vec<Length>, Failed> {
-    let at: Vec<String> = at.iter().map(u64::to_string).collect();
-    let mut words = words("growth", server, Transport::Sse, "mock-20t-0ms");
-    words.retain(|word| word != "--transport" && word != "sse");
-    words.extend(["--at", &at.join(","), "--pairs", &stage.effort.pairs.to_string()].map(OsString::from));
+pub(super) fn growth(stage: &Stage, server: &Server, lengths: &[u64]) -> Result<Vec<Length>, Failed> {
+    let lengths: Vec<String> = lengths.iter().map(u64::to_string).collect();
+    let mut words = words("growth", server, "mock-20t-0ms");
+    words.extend(
+        ["--lengths", &lengths.join(","), "--pairs", &stage.effort.pairs.to_string()].map(OsString::from),
+    );
     load(stage, &words, BESIDE)
 }
 
-fn words(measure: &str, server: &Server, transport: Transport, model: &str) -> Vec<OsString> {
-    let transport = match transport {
-        Transport::Sse => "sse",
-        Transport::Ws => "ws",
-    };
+fn words(measure: &str, server: &Server, model: &str) -> Vec<OsString> {
     let mut words: Vec<OsString> =
         ["load", measure, "--target", server.kind(), "--at", &server.at.to_string()]
             .map(OsString::from)
             .into();
-    words.extend(["--transport", transport, "--model", &server.model(model)].map(OsString::from));
+    words.extend(["--model", &server.model(model)].map(OsString::from));
     if let Some(key) = &server.key_file {
         words.extend(["--key-file".into(), key.into()]);
     }

@@ -1,6 +1,6 @@
 //! The measures. Moongate and the baseline take turns (A B A B …), and the middle of the rounds counts.
 
-use std::{ffi::OsString, fs, path::Path, time::Duration};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 use super::{
     figure::{Figure, Goal, median},
@@ -138,8 +138,8 @@ pub(super) fn growth(stage: &Stage) -> Result<Vec<Figure>, Failed> {
     Ok(figures.collect())
 }
 
-fn run(stage: &Stage, clients: usize, transport: Transport) -> Run<'static> {
-    Run { clients, seconds: stage.effort.seconds, warm_up: 3, transport, model: MODEL }
+fn run<'a>(stage: &Stage, clients: usize, transport: Transport) -> Run<'a> {
+    Run { clients, seconds: stage.effort.seconds, transport, model: MODEL, flush_log: None }
 }
 
 /// Rounds of both servers, in turn: Moongate's and the baseline's.
@@ -179,8 +179,7 @@ fn counted(log: &Path) -> Vec<OsString> {
 }
 
 fn flushes_per_turn(stage: &Stage, server: &Server, clients: usize, log: &Path) -> Result<f64, Failed> {
-    let flushes = || fs::read_to_string(log).unwrap_or_default().matches("sync(").count();
-    let before = flushes();
-    let turns = load::turns(stage, server, Run { warm_up: 0, ..run(stage, clients, Transport::Sse) })?;
-    Ok((flushes() - before) as f64 / turns.turns as f64)
+    let run = Run { flush_log: Some(log), ..run(stage, clients, Transport::Sse) };
+    let flushes = load::turns(stage, server, run)?.flushes_per_turn;
+    flushes.ok_or_else(|| Failed::new("the flushes were not counted"))
 }

@@ -71,26 +71,19 @@ struct Announced {
 }
 
 impl Stage {
-    pub(super) fn prepare(effort: Effort, binary: Option<&Path>) -> Result<Self, Failed> {
-        report("== build");
-        let mut build = shell::cargo();
-        build.args(["build", "--quiet", "--release", "-p", "moongate-bench"]);
-        if binary.is_none() {
-            build.args(["-p", "moongate"]);
+    pub(super) fn prepare(effort: Effort, binary: Option<&Path>, build: bool) -> Result<Self, Failed> {
+        if build {
+            build_programs(binary.is_none())?;
         }
-        shell::run(&mut build)?;
-        let target = shell::read(shell::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
-        let target: Metadata =
-            serde_json::from_str(&target).map_err(|e| Failed::cannot(format!("cargo metadata: {e}")))?;
-        let release = target.target_directory.join("release");
-        let moongate = binary.map_or_else(|| release.join("moongate"), Path::to_path_buf);
-        if !moongate.is_file() {
-            return Err(Failed::cannot(format!("there is no {}", moongate.display())));
+        let target = target_folder()?;
+        let tools = target.join("release/moongate-bench");
+        let moongate = binary.map_or_else(|| target.join("release/moongate"), Path::to_path_buf);
+        if let Some(missing) = [&tools, &moongate].into_iter().find(|program| !program.is_file()) {
+            return Err(Failed::cannot(format!("there is no {}", missing.display())));
         }
         // Beside the checkout and not where the system keeps temporary files: those may lie in memory.
-        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&target.target_directory);
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&target);
         let folder = folder.map_err(|e| Failed::cannot(format!("a folder to work in: {e}")))?;
-        let tools = release.join("moongate-bench");
         let starters = Starters::find();
         report(&format!("found: {starters:?}"));
         let command = starters.command(LOAD_CORE, &[], &[tools.clone().into(), "upstream".into()]);
@@ -197,9 +190,26 @@ impl Server {
     }
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    target_directory: PathBuf,
+fn build_programs(with_moongate: bool) -> Result<(), Failed> {
+    report("== build");
+    let mut build = shell::cargo();
+    build.args(["build", "--quiet", "--release", "-p", "moongate-bench"]);
+    if with_moongate {
+        build.args(["-p", "moongate"]);
+    }
+    shell::run(&mut build)
+}
+
+/// Where cargo puts what it builds.
+fn target_folder() -> Result<PathBuf, Failed> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let said = shell::read(shell::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: Metadata =
+        serde_json::from_str(&said).map_err(|e| Failed::cannot(format!("cargo metadata: {e}")))?;
+    Ok(metadata.target_directory)
 }
 
 fn configuration(upstream: SocketAddr) -> String {

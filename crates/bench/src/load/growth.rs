@@ -24,7 +24,7 @@ pub(crate) struct Options {
     site: site::Options,
     /// The long session's turn numbers to measure at, rising
     #[arg(long, value_delimiter = ',', default_value = "200,800")]
-    at: Vec<u64>,
+    lengths: Vec<u64>,
     /// Pairs of turns at each
     #[arg(long, default_value_t = 80)]
     pairs: usize,
@@ -44,7 +44,7 @@ pub(crate) async fn measure(options: &Options) -> Result<Vec<Stage>, Fault> {
     let mut long = Client::open(&site, Transport::Sse).await?;
     let mut turns = 0;
     let mut stages = Vec::new();
-    for turn in &options.at {
+    for turn in &options.lengths {
         while turns < *turn {
             long.turn().await?;
             turns += 1;

@@ -1,6 +1,10 @@
 //! Turns of many clients at once.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -37,6 +41,9 @@ pub(crate) struct Options {
     /// The server's process, to measure it too
     #[arg(long)]
     pid: Option<u32>,
+    /// A file that gets a line holding `sync(` whenever the server flushes, to count them
+    #[arg(long)]
+    flush_log: Option<PathBuf>,
 }
 
 /// What was measured.
@@ -53,6 +60,7 @@ pub(crate) struct Report {
     done_ms: Option<Spread>,
     load_cpu_ms: f64,
     server: Option<Server>,
+    flushes_per_turn: Option<f64>,
 }
 
 /// The server's side.
@@ -75,6 +83,7 @@ pub(crate) async fn measure(options: &Options) -> Result<Report, Fault> {
     let clients = prepare(&site, options).await?;
     let server = options.pid.map(Tree);
     let (server_before, load_before) = (server.map(Tree::cpu_ms), Tree::own().cpu_ms());
+    let flushed_before = flushes(options.flush_log.as_deref());
     let began = Instant::now();
     let over = began + Duration::from_secs_f64(options.seconds);
     let mut running: JoinSet<Share> =
@@ -96,12 +105,20 @@ pub(crate) async fn measure(options: &Options) -> Result<Report, Fault> {
         bytes_per_turn: all.turns.iter().map(|turn| turn.bytes).sum::<usize>().checked_div(turns),
         first_ms: Spread::of(all.turns.iter().map(|turn| turn.first)),
         done_ms: Spread::of(all.turns.iter().map(|turn| turn.done)),
+        flushes_per_turn: each((flushes(options.flush_log.as_deref()) - flushed_before) as f64)
+            .filter(|_| options.flush_log.is_some()),
         load_cpu_ms: Tree::own().cpu_ms() - load_before,
         server: server.zip(server_before).map(|(server, before)| Server {
             cpu_ms_per_turn: each(server.cpu_ms() - before),
             rss_mb: server.rss_kib() / 1024.0,
         }),
     })
+}
+
+/// Flushes logged so far; a file that is not there yet holds none.
+fn flushes(log: Option<&Path>) -> usize {
+    let text = log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
+    text.matches("sync(").count()
 }
 
 /// Opens all clients and warms them up.
