@@ -15,13 +15,13 @@ Examples:
   moongate sessions list            what was talked about, newest first
   moongate doctor                   is everything in order?
 
-Environment: MOONGATE_CONFIG, MOONGATE_DATA, MOONGATE_LISTEN, MOONGATE_LOG, MOONGATE_MODEL, and the providers'
-usual variables (OPENAI_API_KEY, ANTHROPIC_API_KEY, OPENAI_BASE_URL, …).
+Environment: MOONGATE_CONFIG, MOONGATE_DATA, MOONGATE_LISTEN, MOONGATE_LOG, MOONGATE_MODEL, and the
+providers' usual variables (OPENAI_API_KEY, ANTHROPIC_API_KEY, OPENAI_BASE_URL, …).
 Exit codes: 0 done, 1 the turn or call failed, 2 wrong use, 3 no server.";
 
 /// A self-hosted agent gateway: durable sessions, live streaming, human approval.
 #[derive(Debug, Parser)]
-#[command(name = "moongate", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "moongate", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -33,12 +33,13 @@ pub(crate) struct Cli {
 
 /// Where configuration and data are.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Places")]
 pub(crate) struct Place {
     /// The configuration file [default: moongate.toml in the platform's configuration folder]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, display_order = 900, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The folder everything is kept in [default: moongate in the platform's data folder]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, display_order = 900, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
 
@@ -91,12 +92,13 @@ pub(crate) enum LogFormat {
 
 /// Which server to talk to.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct Remote {
     /// A server's address, for example `http://127.0.0.1:8137` [default: the one that uses the data folder]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, display_order = 900, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// A file that holds the key to show it [default: admin.key in the data folder]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, display_order = 900, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }
 
@@ -180,8 +182,8 @@ Examples:
   cat notes.txt | moongate chat -                the question comes from standard input
   moongate chat --json \"hello\" | jq .type        events as JSON lines
 
-In the interactive prompt: Enter sends, Alt-Enter or a \\ at the end begins a new line, Ctrl-C stops an answer,
-Ctrl-D leaves, /help lists the commands.";
+In the interactive prompt: Enter sends, Alt-Enter or a \\ at the end begins a new line, Ctrl-C
+stops an answer, Ctrl-D leaves, /help lists the commands.";
 
 #[derive(Debug, Args)]
 #[command(after_help = CHAT_EXAMPLES)]
@@ -370,22 +372,19 @@ pub(crate) struct KeyArgs {
     /// Only from these networks, for example `10.0.0.0/8`
     #[arg(long, value_name = "CIDR")]
     pub(crate) network: Vec<String>,
-    /// When it ends: `90d`, `12h`, `30m`, or `never`
+    /// When it ends: `90d`, `12h` or `30m`; in a year at the latest
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = lifetime)]
     pub(crate) expires: Lifetime,
     #[command(flatten)]
     pub(crate) print: Print,
 }
 
-/// How long a key lives; for ever when empty.
+/// How long a key lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lifetime(pub(crate) Option<std::time::Duration>);
+pub(crate) struct Lifetime(pub(crate) std::time::Duration);
 
 fn lifetime(text: &str) -> Result<Lifetime, String> {
-    if text == "never" {
-        return Ok(Lifetime(None));
-    }
-    let advice = "it is a number with d, h or m, such as 90d, or never";
+    let advice = "it is a number with d, h or m, such as 90d";
     let unit = text.chars().next_back().ok_or(advice)?;
     let seconds: u64 = match unit {
         'd' => 86_400,
@@ -394,7 +393,7 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
         _ => return Err(advice.into()),
     };
     let number: u32 = text.trim_end_matches(unit).parse().map_err(|_| advice)?;
-    Ok(Lifetime(Some(std::time::Duration::from_secs(u64::from(number) * seconds))))
+    Ok(Lifetime(std::time::Duration::from_secs(u64::from(number) * seconds)))
 }
 
 fn scope(text: &str) -> Result<moongate_core::Scope, String> {

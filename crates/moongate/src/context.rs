@@ -1,7 +1,5 @@
 //! What every command is given: where it was started, and what it writes to.
 
-use std::cell::OnceCell;
-
 use crate::{
     cli::{Place, ServeArgs},
     config::{self, Config, Environment},
@@ -16,13 +14,12 @@ pub(crate) struct Context {
     pub(crate) serve: ServeArgs,
     pub(crate) env: Environment,
     pub(crate) terminal: Terminal,
-    demo: OnceCell<bool>,
 }
 
 impl Context {
     pub(crate) fn new(place: Place, serve: ServeArgs) -> Self {
         let env = Environment::read();
-        Self { place, serve, terminal: Terminal::find(&env), env, demo: OnceCell::new() }
+        Self { place, serve, terminal: Terminal::find(&env), env }
     }
 
     /// The configuration in force.
@@ -39,10 +36,5 @@ impl Context {
     /// When no home folder is known and none was named.
     pub(crate) fn data(&self) -> Outcome<DataFolder> {
         config::data_folder(&self.place, &self.env).map(DataFolder::new)
-    }
-
-    /// Whether only the built-in model answers here.
-    pub(crate) fn is_demo(&self) -> bool {
-        *self.demo.get_or_init(|| self.config().is_ok_and(|config| config.agents.is_demo))
     }
 }

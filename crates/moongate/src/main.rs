@@ -91,7 +91,7 @@ async fn obey(command: Option<Command>, context: &Context) -> Outcome {
         Command::Config { command } => commands::configuration(&command, context),
         Command::Backup { dir } => commands::backup(&dir, context),
         Command::Restore { dir } => commands::restore(&dir, context),
-        Command::Openapi => commands::openapi(context).await,
+        Command::Openapi => commands::openapi(),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man => commands::manual(),
     }

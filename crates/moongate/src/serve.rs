@@ -89,8 +89,8 @@ fn greet(config: &Config, node: &Node, announced: &Announced) -> Outcome {
     if let Some(agent) = agents.by_name.get(&agents.default) {
         writeln!(out, "  agent  {} · model {}", agent.name, agent.model)?;
     }
-    if let Some(path) = &config.path {
-        writeln!(out, "  config {}", path.display())?;
+    if let Some(source) = &config.source {
+        writeln!(out, "  config {}", source.path.display())?;
     }
     writeln!(out, "  data   {}", node.data.path().display())?;
     writeln!(out, "  key    in {}", node.data.admin_key_path().display())?;

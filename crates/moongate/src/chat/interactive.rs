@@ -2,7 +2,8 @@
 
 use std::io::{self, Write as _};
 
-use moongate_protocol::{AgentName, SessionId};
+use moongate_protocol::{AgentName, ModelName, SessionId};
+use moongate_providers::DEMO_MODEL;
 
 use super::{
     create,
@@ -13,7 +14,7 @@ use super::{
     talk::{Ending, Talk},
 };
 use crate::{
-    client::{InputPart, Page, Session, Spoken},
+    client::{AgentView, InputPart, Page, Session, Spoken},
     context::Context,
     exit::{Failure, Outcome},
     terminal::{Style, Table, one_line},
@@ -50,7 +51,7 @@ pub(crate) async fn run(
 ) -> Outcome {
     let view = Render::new(context.terminal, false);
     let mut prompt = Interactive { talk, context, view, agent, images, listed: Vec::new() };
-    prompt.greet()?;
+    prompt.greet().await?;
     if let Some(session) = opened {
         prompt.recall(&session).await?;
     }
@@ -84,15 +85,23 @@ pub(crate) async fn run(
 }
 
 impl Interactive<'_> {
-    fn greet(&self) -> Outcome {
-        let base = self.talk.client.base();
-        let what = if self.context.is_demo() {
-            "builtin/demo answers, because no model is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or \
-             OPENAI_BASE_URL, or write a moongate.toml"
-        } else {
-            "/help lists the commands"
-        };
-        self.say_aside(&format!("Moongate {} · {base} · {what}", env!("CARGO_PKG_VERSION")))
+    async fn greet(&self) -> Outcome {
+        let page: Page<AgentView> = self.talk.client.get("/agents").await?;
+        let named =
+            |agent: &&AgentView| self.agent.as_ref().map_or(agent.default, |name| *name == agent.name);
+        let model = page.items.iter().find(named).map(|agent| agent.model.as_str());
+        let model = self.talk.model.as_ref().map(ModelName::as_str).or(model).unwrap_or("?");
+        self.say_aside(&format!(
+            "Moongate {} · {model} · /help lists the commands",
+            env!("CARGO_PKG_VERSION")
+        ))?;
+        if model == DEMO_MODEL {
+            self.say_aside(
+                "This is the built-in demo model. For a real one set OPENAI_API_KEY, ANTHROPIC_API_KEY or\n\
+                 OPENAI_BASE_URL, or write a moongate.toml.",
+            )?;
+        }
+        Ok(())
     }
 
     fn say_aside(&self, text: &str) -> Outcome {
@@ -109,7 +118,9 @@ impl Interactive<'_> {
         let done = match slash::parse(text) {
             Some(Slash::Quit) => return Ok(false),
             Some(slash) => self.obey(slash).await,
-            None => self.say(text).await,
+            None => {
+                self.say(text.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(text)).await
+            }
         };
         match done {
             Ok(()) => Ok(true),

@@ -1,6 +1,7 @@
 //! Markdown drawn lightly while it is still being written: headings, bold, code, lists and quotes. Nothing is
 //! held back longer than it takes to know what a mark means.
 
+use super::wrap::Wrap;
 use crate::terminal::{RESET, Style};
 
 /// Draws markdown as it arrives.
@@ -15,6 +16,7 @@ pub(crate) struct Markdown {
     /// Length of the run of backticks that opened inline code; 0 outside.
     code: usize,
     heading: bool,
+    wrap: Wrap,
 }
 
 /// Where in its line the writing is.
@@ -30,6 +32,11 @@ enum Line {
 }
 
 impl Markdown {
+    /// Draws for a terminal of this width; 0 breaks no lines.
+    pub(crate) fn new(width: usize) -> Self {
+        Self { wrap: Wrap::at(width), ..Self::default() }
+    }
+
     /// Takes more text in and hands out what can be shown of it.
     pub(crate) fn push(&mut self, text: &str, out: &mut String) {
         for c in text.chars() {
@@ -42,9 +49,11 @@ impl Markdown {
         self.release('\n', out);
         let styled = self.fenced || self.bold || self.code > 0 || self.heading || self.line == Line::Fence;
         if styled {
-            out.push_str(RESET);
+            self.wrap.style(RESET, out);
         }
-        *self = Self::default();
+        self.wrap.flush(out);
+        let wrap = std::mem::take(&mut self.wrap);
+        *self = Self { wrap: wrap.anew(), ..Self::default() };
     }
 
     fn take(&mut self, c: char, out: &mut String) {
@@ -63,12 +72,12 @@ impl Markdown {
             (Line::Inside, '*') if !self.fenced && self.code == 0 => self.held.push(c),
             (Line::Start, '`') => self.held.push(c),
             (Line::Inside, '`') if !self.fenced => self.held.push(c),
-            (Line::Start, ' ') => out.push(c),
+            (Line::Start, ' ') => self.wrap.char(c, out),
             (Line::Start, _) => {
                 self.begin(out);
-                out.push(c);
+                self.wrap.char(c, out);
             }
-            (Line::Fence | Line::Inside, _) => out.push(c),
+            (Line::Fence | Line::Inside, _) => self.wrap.char(c, out),
         }
     }
 
@@ -91,16 +100,23 @@ impl Markdown {
             }
             '-' | '+' | '*' if at_start && held.len() == 1 && next == ' ' => {
                 self.line = Line::Inside;
-                out.push('•');
+                self.wrap.text("•", out);
+                self.wrap.indent(2);
             }
             '>' => {
                 self.line = Line::Inside;
-                out.push_str(&format!("{}│{RESET}", Style::Dim.code()));
+                self.wrap.style(Style::Dim.code(), out);
+                self.wrap.text("│", out);
+                self.wrap.style(RESET, out);
+                self.wrap.indent(2);
             }
             '`' if at_start && held.len() >= 3 => {
                 self.line = Line::Fence;
                 self.fenced = !self.fenced;
-                out.push_str(&format!("{RESET}{}{held}", Style::Dim.code()));
+                self.wrap.verbatim();
+                self.wrap.style(RESET, out);
+                self.wrap.style(Style::Dim.code(), out);
+                self.wrap.text(&held, out);
             }
             '`' if !self.fenced => self.backticks(held.len(), &held, out),
             '*' if held.len() == 2 && (self.bold || !next.is_whitespace()) => {
@@ -110,7 +126,7 @@ impl Markdown {
             }
             _ => {
                 self.begin(out);
-                out.push_str(&held);
+                self.wrap.text(&held, out);
             }
         }
         false
@@ -122,7 +138,7 @@ impl Markdown {
             0 => self.code = run,
             open if open == run => self.code = 0,
             _ => {
-                out.push_str(held);
+                self.wrap.text(held, out);
                 return;
             }
         }
@@ -132,7 +148,8 @@ impl Markdown {
     /// The first visible character of a line comes.
     fn begin(&mut self, out: &mut String) {
         if self.line == Line::Start && self.fenced {
-            out.push_str(Style::Code.code());
+            self.wrap.verbatim();
+            self.wrap.style(Style::Code.code(), out);
         }
         self.line = Line::Inside;
     }
@@ -141,18 +158,18 @@ impl Markdown {
     fn end_line(&mut self, out: &mut String) {
         let styled = self.bold || self.heading || self.code > 0;
         if styled || self.line == Line::Fence || (self.fenced && self.line == Line::Inside) {
-            out.push_str(RESET);
+            self.wrap.style(RESET, out);
         }
         (self.bold, self.heading, self.code) = (false, false, 0);
         self.line = Line::Start;
-        out.push('\n');
+        self.wrap.char('\n', out);
     }
 
-    fn restyle(&self, out: &mut String) {
-        out.push_str(RESET);
+    fn restyle(&mut self, out: &mut String) {
+        self.wrap.style(RESET, out);
         let on = [(self.heading, Style::Heading), (self.bold, Style::Bold), (self.code > 0, Style::Code)];
         for (_, style) in on.into_iter().filter(|(on, _)| *on) {
-            out.push_str(style.code());
+            self.wrap.style(style.code(), out);
         }
     }
 }

@@ -10,6 +10,7 @@ mod slash;
 mod status;
 mod talk;
 mod view;
+mod wrap;
 
 use std::{
     fs,

@@ -16,6 +16,7 @@ use super::{
     markdown::Markdown,
     status::Status,
     view::View,
+    wrap::Wrap,
 };
 use crate::{
     exit::Outcome,
@@ -34,6 +35,8 @@ pub(crate) struct Render {
     own: Option<InputId>,
     begun: Instant,
     markdown: Markdown,
+    /// Reasoning.
+    wrap: Wrap,
     /// What was shown of items that are being written.
     shown: HashMap<ItemId, Shown>,
     /// The kind of text the cursor stands in.
@@ -53,7 +56,8 @@ impl Render {
             answer_only,
             own: None,
             begun: Instant::now(),
-            markdown: Markdown::default(),
+            markdown: Markdown::new(width(terminal)),
+            wrap: Wrap::at(width(terminal)),
             shown: HashMap::new(),
             writing: None,
             mid_line: false,
@@ -128,7 +132,11 @@ impl Render {
         match kind {
             DeltaKind::Text if self.terminal.color => self.markdown.push(&text, &mut drawn),
             DeltaKind::Text => drawn.push_str(&text),
-            _ => drawn.push_str(&self.terminal.paint(Style::Dim, &text)),
+            _ => {
+                let mut wrapped = String::with_capacity(text.len());
+                self.wrap.text(&text, &mut wrapped);
+                drawn.push_str(&self.terminal.paint(Style::Dim, &wrapped));
+            }
         }
         self.mid_line = !text.ends_with('\n');
         if kind == DeltaKind::Text || !self.answer_only {
@@ -147,8 +155,14 @@ impl Render {
         self.status.hide();
         let Some(kind) = self.writing.take() else { return Ok(()) };
         let mut rest = String::new();
-        if kind == DeltaKind::Text && self.terminal.color {
-            self.markdown.end(&mut rest);
+        match kind {
+            DeltaKind::Text if self.terminal.color => self.markdown.end(&mut rest),
+            DeltaKind::Text => {}
+            _ => {
+                self.wrap.flush(&mut rest);
+                rest = self.terminal.paint(Style::Dim, &rest);
+                self.wrap = Wrap::at(width(self.terminal));
+            }
         }
         if std::mem::take(&mut self.mid_line) {
             rest.push('\n');
@@ -242,7 +256,8 @@ impl Render {
             .map_or_else(String::new, |cost| format!(" · {}", dollars(cost.0)));
         let seconds = self.begun.elapsed().as_secs_f32();
         let text = format!("{} in{cached} · {} out{cost} · {seconds:.1} s", tokens.input, tokens.output);
-        self.beside(Style::Dim, &text)
+        self.beside(Style::Dim, &text)?;
+        if self.answer_only { Ok(()) } else { self.line("") }
     }
 }
 
@@ -328,6 +343,11 @@ impl View for Render {
             self.status.tick();
         }
     }
+}
+
+/// Where lines are broken; nowhere in a file.
+fn width(terminal: Terminal) -> usize {
+    if terminal.is_terminal { terminal.width } else { 0 }
 }
 
 fn one_line_indented(text: &str, width: usize) -> String {

@@ -11,7 +11,7 @@ pub(crate) const HELP: &str = "\
 /cancel            stop the turn that runs in this session
 /quit              leave (Ctrl-D does, too)
 Enter sends; Alt-Enter or a \\ at the end begins a new line. Ctrl-C stops an answer.
-Everything else goes to the model, with or without a slash.";
+Everything else goes to the model, lines with other slashes too; //help sends it a /help.";
 
 /// A command of the prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]

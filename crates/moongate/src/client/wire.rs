@@ -138,7 +138,7 @@ pub(crate) struct NewKey {
     pub(crate) namespaces: Vec<Namespace>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) networks: Vec<String>,
-    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Timestamp,
 }
 
 /// A key as it is listed.

@@ -20,7 +20,9 @@ pub(crate) fn configuration(command: &ConfigCommand, context: &Context) -> Outco
         ConfigCommand::Schema => print_line(&schema()?),
         ConfigCommand::Check => {
             let config = context.config()?;
-            let file = config.path.map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
+            let file = config
+                .source
+                .map_or_else(|| "no file".to_owned(), |source| source.path.display().to_string());
             let models: Vec<_> =
                 config.agents.by_name.values().map(|agent| agent.model.to_string()).collect();
             print_line(&format!("{file}: nothing is wrong; {} agents ({})", models.len(), models.join(", ")))

@@ -73,8 +73,10 @@ pub(crate) async fn doctor(args: &DoctorArgs, context: &Context) -> Outcome {
     let mut findings = Findings::default();
     let config = match context.config() {
         Ok(config) => {
-            let file =
-                config.path.as_ref().map_or("no file, defaults".into(), |path| path.display().to_string());
+            let file = config
+                .source
+                .as_ref()
+                .map_or("no file, defaults".into(), |source| source.path.display().to_string());
             findings.add("config", Verdict::Good, file);
             Some(config)
         }

@@ -4,7 +4,6 @@ use std::io;
 
 use http::Method;
 use moongate_core::{Clock as _, SystemClock};
-use moongate_protocol::Timestamp;
 use serde::Deserialize;
 
 use super::{confirm, print_json, print_line};
@@ -54,10 +53,7 @@ struct Made {
 }
 
 async fn create(client: &Client, args: KeyArgs) -> Outcome {
-    let expires_at = args.expires.0.map(|lifetime| {
-        let millis = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(SystemClock.now().as_millis().saturating_add(millis))
-    });
+    let expires_at = SystemClock.now().plus(args.expires.0);
     let key = NewKey {
         label: args.label,
         scopes: args.scope,

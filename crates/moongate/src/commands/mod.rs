@@ -40,9 +40,8 @@ fn confirm(text: &str) -> Outcome {
 }
 
 /// Prints the OpenAPI document of the native door.
-pub(crate) async fn openapi(context: &crate::context::Context) -> Outcome {
-    let client = crate::client::connect(&crate::cli::Remote::default(), &context.data()?).await?;
-    print_json(&client.get_root("/openapi.json").await?)
+pub(crate) fn openapi() -> Outcome {
+    print_line(&moongate_server::document()?)
 }
 
 /// Prints a shell's completion script.

@@ -70,7 +70,7 @@ pub(super) async fn print(client: &Client, session: &Session, context: &Context)
                 Part::Text { text } => writeln!(out, "{}", clean(text))?,
                 Part::Reasoning { text, .. } if text.is_empty() => {}
                 Part::Reasoning { text, .. } => {
-                    writeln!(out, "{}", terminal.paint(Style::Dim, &clean(text)))?
+                    writeln!(out, "{}", terminal.paint(Style::Dim, &clean(text)))?;
                 }
                 Part::ToolCall { tool, arguments, .. } => {
                     let call = one_line(&format!("⚙ {tool} {arguments}"), CALL_WIDTH);

@@ -15,7 +15,7 @@ use super::{
 use crate::cli::{Place, ServeArgs};
 
 /// Longest time any setting may ask to wait.
-const MAX_SECS: u64 = 30 * 24 * 3600;
+const MAX_SECS: u64 = 24 * 3600;
 /// A million tokens for more than this is a mistake in the unit.
 const MAX_USD: f64 = 100_000.0;
 
@@ -31,7 +31,7 @@ pub(crate) struct Reading<'a> {
 
 impl Reading<'_> {
     /// Decides on everything; `None` when there is nothing to go on with, and the faults say why.
-    pub(crate) fn config(&mut self, path: Option<PathBuf>, file: File) -> Option<Config> {
+    pub(crate) fn config(&mut self, file: File) -> Option<Config> {
         self.refuse_unbuilt(&file);
         let server = self.server(&file.server);
         let log = self.log(&file.telemetry);
@@ -42,7 +42,7 @@ impl Reading<'_> {
         let data = self.data();
         let store = file.store.path.clone().or_else(|| data.clone());
         Some(Config {
-            path,
+            source: None,
             data: data?,
             store: store?,
             server: server?,

@@ -44,7 +44,14 @@ impl Faults {
             At::Variable(_) => (1, 0),
             At::Flag(_) => (2, 0),
         });
-        self.0.dedup();
+        // What follows from a fault at the same place is no news.
+        self.0.dedup_by(|later, earlier| {
+            let starts = [&later.at, &earlier.at].map(|at| match at {
+                At::File(range) => Some(range.start),
+                At::Variable(_) | At::Flag(_) => None,
+            });
+            later == earlier || (starts[0].is_some() && starts[0] == starts[1])
+        });
         let name = file.map(|path| path.display().to_string()).unwrap_or_default();
         self.0.iter().fold(String::new(), |mut lines, Fault { at, message }| {
             let message = message.trim_end().replace('\n', ", ");

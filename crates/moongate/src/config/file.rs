@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
+use moongate_core::limits;
 use moongate_protocol::{Effort, PolicyPreset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -26,13 +27,13 @@ pub(crate) struct File {
     /// What agents may do that do not say it themselves.
     pub(crate) policy: PolicyTable,
     /// Tools. Not built yet: has to be empty.
-    #[schemars(with = "BTreeMap<String, Empty>")]
+    #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
     pub(crate) tools: BTreeMap<String, toml::Value>,
     /// MCP servers. Not built yet: has to be empty.
-    #[schemars(with = "BTreeMap<String, Empty>")]
+    #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
     pub(crate) mcp: BTreeMap<String, toml::Value>,
     /// Doors besides the native one. Not built yet: has to be empty.
-    #[schemars(with = "BTreeMap<String, Empty>")]
+    #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
     pub(crate) doors: BTreeMap<String, toml::Value>,
     /// The bounds an operator may change.
     pub(crate) limits: LimitsTable,
@@ -52,6 +53,7 @@ struct Empty {}
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ServerTable {
     /// Address and port, `127.0.0.1:8137` by default. Any other than loopback needs `tls` or `behind_proxy`.
+    #[schemars(extend("default" = super::LISTEN))]
     pub(crate) listen: Option<String>,
     /// Names clients may use for this server besides the addresses it listens on.
     pub(crate) hosts: Option<Vec<String>>,
@@ -60,11 +62,12 @@ pub(crate) struct ServerTable {
     /// Certificate and key, where the server itself ends TLS.
     pub(crate) tls: Option<TlsTable>,
     /// A proxy in front ends TLS; says that plain HTTP on another address than loopback is meant.
+    #[schemars(extend("default" = false))]
     pub(crate) behind_proxy: Option<bool>,
     /// Networks whose `X-Forwarded-For` is believed, for example `10.0.0.0/8`.
     pub(crate) trusted_proxies: Option<Vec<String>>,
     /// How long running turns may go on after the signal to stop, 30 seconds by default.
-    #[schemars(range(min = 0, max = 3600))]
+    #[schemars(range(min = 0, max = 86400), extend("default" = super::DRAIN.as_secs()))]
     pub(crate) drain_secs: Option<u64>,
 }
 
@@ -169,16 +172,16 @@ pub(crate) enum EffortIn {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TimeoutsTable {
     /// For a connection.
-    #[schemars(range(min = 1, max = 3600))]
+    #[schemars(range(min = 1, max = 86400))]
     pub(crate) connect_secs: Option<u64>,
     /// For the answer to begin.
-    #[schemars(range(min = 1, max = 3600))]
+    #[schemars(range(min = 1, max = 86400))]
     pub(crate) header_secs: Option<u64>,
     /// Between two pieces of the answer.
-    #[schemars(range(min = 1, max = 3600))]
+    #[schemars(range(min = 1, max = 86400))]
     pub(crate) idle_secs: Option<u64>,
     /// For the whole answer.
-    #[schemars(range(min = 1, max = 3600))]
+    #[schemars(range(min = 1, max = 86400))]
     pub(crate) total_secs: Option<u64>,
 }
 
@@ -255,7 +258,7 @@ enum Thinking {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PolicyTable {
     /// `read-only`, `ask` (the default), `workspace-write` or `full`.
-    #[schemars(with = "Option<Policy>")]
+    #[schemars(with = "Option<Policy>", extend("default" = "ask"))]
     pub(crate) default: Option<PolicyPreset>,
 }
 
@@ -264,22 +267,22 @@ pub(crate) struct PolicyTable {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LimitsTable {
     /// Turns this node runs at once.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("default" = limits::TURNS_PER_NODE))]
     pub(crate) turns_per_node: Option<usize>,
     /// Turns one caller runs at once.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("default" = limits::TURNS_PER_CALLER))]
     pub(crate) turns_per_caller: Option<usize>,
     /// Inputs that may wait in one session.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("default" = limits::QUEUE_INPUTS))]
     pub(crate) queue_inputs: Option<usize>,
     /// Model calls of one turn.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("default" = limits::MODEL_CALLS_PER_TURN))]
     pub(crate) model_calls_per_turn: Option<u64>,
     /// Longest turn, in seconds.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 86400), extend("default" = limits::TURN_DURATION.as_secs()))]
     pub(crate) turn_secs: Option<u64>,
     /// Longest tool call, in seconds.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 86400), extend("default" = limits::TOOL_DURATION.as_secs()))]
     pub(crate) tool_secs: Option<u64>,
 }
 
@@ -289,6 +292,7 @@ pub(crate) struct LimitsTable {
 pub(crate) struct TelemetryTable {
     /// How much: `error`, `warn`, `info` (the default), `debug`, `trace`, or per module such as
     /// `info,moongate_core=debug`.
+    #[schemars(extend("default" = "info"))]
     pub(crate) log: Option<String>,
     /// How lines look.
     pub(crate) format: Option<LogFormat>,

@@ -9,6 +9,8 @@ mod file;
 mod providers;
 mod schema;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +47,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Config {
     /// The file it was read from, where there was one.
-    pub(crate) path: Option<PathBuf>,
+    pub(crate) source: Option<Source>,
     /// The file as it was written.
     pub(crate) file: File,
     /// The folder everything is kept in.
@@ -66,6 +68,13 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// Where each value that is not the default's comes from, by its path.
     pub(crate) origins: BTreeMap<String, String>,
+}
+
+/// A configuration file as it was when it was read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 /// Where to listen and whom to answer.
@@ -109,21 +118,22 @@ pub(crate) struct Log {
 /// # Errors
 /// With every fault, one a line, with its place.
 pub(crate) fn load(place: &Place, serve: &ServeArgs, env: &Environment) -> Outcome<Config> {
-    let (path, text) = read(place, env)?;
+    let source = read(place, env)?;
+    let (path, text) = source.as_ref().map_or((None, ""), |source| (Some(&*source.path), &*source.text));
     let mut faults = Faults::default();
-    let document = Document::parse(&text, &mut faults);
+    let document = Document::parse(text, &mut faults);
     let mut file: File = document.decode(&mut faults);
-    if let Some(path) = &path {
+    if let Some(path) = path {
         make_absolute(&mut file, path.parent().unwrap_or(Path::new(".")));
     }
     let mut reading = Reading { document: &document, faults, env, place, serve, origins: BTreeMap::new() };
-    let config = reading.config(path.clone(), file);
+    let config = reading.config(file);
     let faults = reading.faults;
     match config {
-        Some(config) if faults.is_empty() => Ok(config),
+        Some(config) if faults.is_empty() => Ok(Config { source, ..config }),
         _ => {
             let advice = "Nothing was started. `moongate config schema` describes every key.";
-            Err(Failure::Usage(format!("{}\n{advice}", faults.render(path.as_deref(), &text))))
+            Err(Failure::Usage(format!("{}\n{advice}", faults.render(path, text))))
         }
     }
 }
@@ -137,16 +147,16 @@ pub(crate) fn data_folder(place: &Place, env: &Environment) -> Outcome<PathBuf> 
 }
 
 /// The file's path and text. A file somebody named has to be there.
-fn read(place: &Place, env: &Environment) -> Outcome<(Option<PathBuf>, String)> {
+fn read(place: &Place, env: &Environment) -> Outcome<Option<Source>> {
     let named = place.config.clone().or_else(|| env.get("MOONGATE_CONFIG").map(PathBuf::from));
     let must_exist = named.is_some();
-    let Some(path) = named.or_else(|| env.config_file()) else { return Ok((None, String::new())) };
+    let Some(path) = named.or_else(|| env.config_file()) else { return Ok(None) };
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::Usage(format!("the configuration file {} cannot be read: {error}", path.display()))
     };
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
-            return Ok((None, String::new()));
+            return Ok(None);
         }
         Err(error) => return Err(cannot(&error)),
         Ok(found) if found.len() > MAX_FILE_BYTES => {
@@ -155,7 +165,7 @@ fn read(place: &Place, env: &Environment) -> Outcome<(Option<PathBuf>, String)> 
         Ok(_) => {}
     }
     let text = fs::read_to_string(&path).map_err(|error| cannot(&error))?;
-    Ok((Some(path), text))
+    Ok(Some(Source { path, text }))
 }
 
 /// Paths in the file are relative to the file.

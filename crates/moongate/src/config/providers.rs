@@ -85,7 +85,8 @@ impl Reading<'_> {
         preset: Option<&Preset>,
     ) -> Option<ProviderConfig> {
         let wire = table.kind.map(wire).or(preset.map(|preset| preset.wire));
-        if wire.is_none() {
+        let is_stated = |key| self.document.line(&["providers", name, key]).is_some();
+        if wire.is_none() && !is_stated("kind") {
             let message = format!(
                 "[providers.{name}] needs `kind` (\"openai-chat\", \"openai-responses\" or \"anthropic\"), or `preset`"
             );
@@ -93,8 +94,10 @@ impl Reading<'_> {
         }
         let stated = table.base_url.as_deref();
         let Some(url) = stated.or(preset.map(|preset| preset.base_url)) else {
-            let message = format!("[providers.{name}] needs `base_url`, or `preset`");
-            self.fault(&["providers", name], message);
+            if !is_stated("base_url") {
+                let message = format!("[providers.{name}] needs `base_url`, or `preset`");
+                self.fault(&["providers", name], message);
+            }
             return None;
         };
         let endpoint = match url.parse() {

@@ -1,7 +1,5 @@
 //! What is in force, value by value, with where each comes from. Secrets are never shown.
 
-use std::path::Path;
-
 use moongate_protocol::PolicyPreset;
 use moongate_providers::ProviderConfig;
 use serde::Serialize;
@@ -22,8 +20,8 @@ pub(crate) struct Setting {
 
 /// Everything in force, in the order of the file's sections.
 pub(crate) fn settings(config: &Config) -> Vec<Setting> {
-    let text = config.path.as_deref().map(read).unwrap_or_default();
-    let document = Document::parse(&text, &mut Faults::default());
+    let text = config.source.as_ref().map_or("", |source| source.text.as_str());
+    let document = Document::parse(text, &mut Faults::default());
     let mut list = List { config, document: &document, settings: Vec::new() };
     list.add("data", quoted(config.data.display()));
     list.add("default_agent", quoted(&config.agents.default));
@@ -149,11 +147,6 @@ impl List<'_> {
         self.add("limits.turn_secs", limits.turn_duration.as_secs().to_string());
         self.add("limits.tool_secs", limits.tool_duration.as_secs().to_string());
     }
-}
-
-/// The file again, for its lines; it was read a moment ago.
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
 }
 
 fn quoted(value: impl std::fmt::Display) -> String {

@@ -1,0 +1,153 @@
+//! Flags over the environment over the file, and what is there when nothing is said.
+
+use std::path::Path;
+
+use moongate_providers::Wire;
+
+use super::*;
+
+const HOME: (&str, &str) = ("HOME", "/nowhere");
+
+fn load_with(text: &str, variables: &[(&str, &str)], serve: &ServeArgs) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("moongate.toml");
+    fs::write(&path, text).unwrap();
+    let place = Place { config: Some(path), data: None };
+    let env = Environment::of(variables.iter().copied().chain([HOME]));
+    let shown = folder.path().display().to_string();
+    load(&place, serve, &env).map_err(|failure| failure.to_string().replace(&format!("{shown}/"), ""))
+}
+
+fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    load_with(text, variables, &ServeArgs::default())
+}
+
+fn default_model(config: &Config) -> &str {
+    config.agents.by_name[&config.agents.default].model.as_str()
+}
+
+#[test]
+fn without_anything_the_demo_model_answers_on_loopback() {
+    let place = Place { config: None, data: None };
+    let config = load(&place, &ServeArgs::default(), &Environment::of([HOME])).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8137");
+    assert_eq!(config.data, Path::new("/nowhere/.local/share/moongate"));
+    assert_eq!(config.server.drain, Duration::from_secs(30));
+    assert_eq!(default_model(&config), "builtin/demo");
+    assert!(config.agents.is_demo && config.providers.is_empty());
+}
+
+#[test]
+fn keys_in_the_environment_are_picked_up() {
+    for (variables, provider, wire, model) in [
+        (&[("OPENAI_API_KEY", "k")][..], "openai", Wire::OpenAiResponses, "openai/gpt-5.2"),
+        (&[("ANTHROPIC_API_KEY", "k")], "anthropic", Wire::Anthropic, "anthropic/claude-sonnet-4-6"),
+        (&[("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")], "openai", Wire::OpenAiChat, "openai/gpt-5.2"),
+        (
+            &[("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"), ("MOONGATE_MODEL", "llama3")],
+            "openai",
+            Wire::OpenAiChat,
+            "openai/llama3",
+        ),
+        (&[("GROQ_API_KEY", "k"), ("MOONGATE_MODEL", "groq/x/y")], "groq", Wire::OpenAiChat, "groq/x/y"),
+        (
+            &[("OPENAI_API_KEY", "k"), ("MOONGATE_MODEL", "builtin/demo")],
+            "openai",
+            Wire::OpenAiResponses,
+            "builtin/demo",
+        ),
+    ] {
+        let config = load_text("", variables).unwrap();
+        let [found] = config.providers.as_slice() else { panic!("one provider for {variables:?}") };
+        assert_eq!((found.name.as_str(), found.wire, default_model(&config)), (provider, wire, model));
+        assert!(!config.agents.is_demo);
+    }
+    let anthropic = load_text("", &[("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")]).unwrap();
+    assert_eq!(anthropic.providers[0].endpoint.to_string(), "http://127.0.0.1:9/v1");
+}
+
+#[test]
+fn a_key_is_not_sent_to_another_address_than_its_own() {
+    let file = "[providers.openai]\nbase_url = \"https://elsewhere.example/v1\"\n";
+    let config = load_text(file, &[("OPENAI_API_KEY", "k")]).unwrap();
+    assert!(config.providers[0].key.is_none());
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\n[agents.default]\nmodel = \"builtin/demo\"\n";
+    let listen = |variables: &[(&str, &str)], flag: Option<&str>| {
+        let serve = ServeArgs { listen: flag.map(|text| text.parse().unwrap()), ..ServeArgs::default() };
+        load_with(file, variables, &serve).unwrap().server.listen.port()
+    };
+    assert_eq!(listen(&[], None), 1);
+    assert_eq!(listen(&[("MOONGATE_LISTEN", "127.0.0.1:2")], None), 2);
+    assert_eq!(listen(&[("MOONGATE_LISTEN", "127.0.0.1:2")], Some("127.0.0.1:3")), 3);
+    let config = load_text(file, &[("MOONGATE_LOG", "debug")]).unwrap();
+    let from: Vec<_> = settings(&config)
+        .into_iter()
+        .filter(|setting| {
+            ["server.listen", "telemetry.log", "limits.queue_inputs"].contains(&setting.key.as_str())
+        })
+        .map(|setting| (setting.value, setting.from))
+        .collect();
+    let expected = [("\"127.0.0.1:1\"", "line 2"), ("64", "default"), ("\"debug\"", "MOONGATE_LOG")];
+    assert_eq!(from, expected.map(|(value, from)| (value.to_owned(), from.to_owned())));
+}
+
+#[test]
+fn secrets_are_in_no_text() {
+    let file = "[providers.mine]\nkind = \"openai-chat\"\nbase_url = \"http://127.0.0.1:9\"\nkey = \"env:MINE\"\n\
+                models = [\"m\"]\n[providers.mine.headers]\nX-Token = \"env:MINE\"\n";
+    let config = load_text(file, &[("MINE", "s3cr3t"), ("OTHER", "s3cr3t")]).unwrap();
+    assert_eq!(default_model(&config), "mine/m");
+    assert!(!format!("{config:?}{:?}", settings(&config)).contains("s3cr3t"));
+    let literal = load_text(&file.replace("env:MINE", "sk-s3cr3t"), &[]).unwrap_err();
+    assert!(literal.contains("the key itself may not stand in the file") && !literal.contains("s3cr3t"));
+}
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_place() {
+    let file = r#"default_agent = "nobody"
+[server]
+listne = "127.0.0.1:1"
+drain_secs = "long"
+origins = ["https://a.example/path"]
+trusted_proxies = ["10.0.0.0/99"]
+[providers.mine]
+kind = "openai-chat"
+key = "sk-123"
+[providers.other]
+base_url = "ftp://x"
+kind = "soap"
+[providers.openai]
+timeouts = { idle_secs = 0, total = 5 }
+[agents.a]
+model = "nowhere/x"
+temperature = 9.0
+fallbacks = ["gpt"]
+[agents.b]
+tools = ["shell"]
+program = "ouroboros"
+[doors.oxios]
+listen = true
+[limits]
+turns_per_node = 0
+[prices.x]
+input = 1.0
+output = -2.0
+"#;
+    insta::assert_snapshot!(load_text(file, &[]).unwrap_err());
+}
+
+#[test]
+fn what_is_no_toml_is_reported_with_its_place_too() {
+    let faults = load_text("[server]\nlisten = \nbehind_proxy = maybe\n[limits\n", &[]).unwrap_err();
+    insta::assert_snapshot!(faults);
+}
+
+#[test]
+fn the_environment_s_faults_are_among_the_others() {
+    let variables = [("MOONGATE_LISTEN", "here"), ("MOONGATE_MODEL", "nowhere/x"), ("MOONGATE_LOG", "a=b=c")];
+    insta::assert_snapshot!(load_text("[serverr]\n", &variables).unwrap_err());
+}

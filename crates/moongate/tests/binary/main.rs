@@ -1,0 +1,8 @@
+//! The program as a person and an operating system see it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here is a test")]
+
+mod chat;
+mod commands;
+mod home;
+mod life;
