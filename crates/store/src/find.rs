@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Texts that wait before they are added to the index with the next append.
-const MAX_WAITING: usize = 1024;
+const MAX_WAITING: usize = 512;
 /// Rows of the log that wait before they are added to the index of places.
-const MAX_PLACES: usize = 2048;
+const MAX_PLACES: usize = 1024;
 /// Bytes of texts that wait before they are added to the index.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 /// A text's place in its append has this many bits of its number in the index.

@@ -9,6 +9,7 @@ mod backup;
 mod blobs;
 mod chain;
 mod check;
+mod checkpoint;
 mod connect;
 mod error;
 mod find;

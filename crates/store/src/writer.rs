@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     OpenError,
     apply::{Numbers, Op, Outcome, Tables},
+    checkpoint::Checkpoints,
     error::Failure,
     find::Finder,
     rebuild,
@@ -25,10 +26,6 @@ use crate::{
 const QUEUE: usize = 4096;
 /// Most changes of one transaction, so that its first one does not wait for ever.
 const MAX_BATCH: usize = 4096;
-/// Pages in the WAL (of 4 KiB) when they are moved into the database: large, since a page that many appends
-/// touched is moved once; small enough that a start after a crash reads them in a moment.
-const CHECKPOINT_PAGES: i32 = 4_000;
-
 /// What the writer is asked to do.
 pub(crate) enum Job {
     /// One change, in a transaction with others.
@@ -63,7 +60,7 @@ impl Status {
         self.search_is_behind.load(Ordering::Acquire)
     }
 
-    fn latch(&self, why: String) {
+    pub(crate) fn latch(&self, why: String) {
         tracing::error!(error = %why, "a write failed: the store is read-only until the next start");
         // Only the first fault is the cause.
         let _ = self.fault.set(why);
@@ -80,8 +77,8 @@ pub(crate) struct Running {
 /// Starts the thread. It ends when it was closed or nobody can ask it any more.
 pub(crate) fn start(path: PathBuf, connection: Connection) -> std::result::Result<Running, OpenError> {
     let status = Arc::new(Status::default());
-    let mut writer =
-        Writer::new(connection, status.clone()).map_err(|error| OpenError::sqlite(&path, &error))?;
+    let mut writer = Writer::new(connection, path.clone(), status.clone())
+        .map_err(|error| OpenError::sqlite(&path, &error))?;
     let (jobs, mut queue) = mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
         .name("moongate-store".into())
@@ -95,23 +92,17 @@ struct Writer {
     numbers: Numbers,
     finder: Finder,
     status: Arc<Status>,
-    wal_pages: Arc<AtomicI32>,
-    checkpoint_at: i32,
+    checkpoints: Checkpoints,
 }
 
 impl Writer {
-    fn new(mut connection: Connection, status: Arc<Status>) -> Result<Self> {
+    fn new(mut connection: Connection, path: PathBuf, status: Arc<Status>) -> Result<Self> {
         let (finder, indexed) = Finder::load(&connection)?;
         let numbers = Numbers::load(&connection, indexed)?;
-        let wal_pages = Arc::new(AtomicI32::new(0));
-        let pages = wal_pages.clone();
-        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
-            pages.store(count, Ordering::Relaxed);
-            Ok(())
-        }))?;
+        let checkpoints = Checkpoints::start(&mut connection, path, status.clone())?;
         status.search_is_behind.store(finder.is_behind(), Ordering::Release);
         let connection = Some(connection);
-        Ok(Self { connection, numbers, finder, status, wal_pages, checkpoint_at: CHECKPOINT_PAGES })
+        Ok(Self { connection, numbers, finder, status, checkpoints })
     }
 
     fn run(&mut self, queue: &mut mpsc::Receiver<Job>) {
@@ -226,22 +217,13 @@ impl Writer {
         report
     }
 
-    /// Moves the WAL into the database when it is long. Readers that still need it make it wait.
+    /// Keeps the WAL short.
     fn checkpoint(&mut self) {
-        let pages = self.wal_pages.load(Ordering::Relaxed);
-        if pages < self.checkpoint_at || self.status.fault().is_some() {
-            self.checkpoint_at = self.checkpoint_at.min(pages.saturating_add(CHECKPOINT_PAGES));
+        let Some(connection) = self.connection.as_ref().filter(|_| self.status.fault().is_none()) else {
             return;
-        }
-        let moved = open(self.connection.as_ref()).and_then(|connection| {
-            let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
-            statement.query_row((), |row| Ok(row.get::<_, i32>(1)? == row.get::<_, i32>(2)?))
-        });
-        match moved {
-            Ok(true) => self.checkpoint_at = CHECKPOINT_PAGES,
-            Ok(false) => self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES),
-            Err(error) if Failure::of(&error) == Failure::Fatal => self.status.latch(error.to_string()),
-            Err(_) => self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES),
+        };
+        if let Err(error) = self.checkpoints.step(connection) {
+            self.status.latch(error.to_string());
         }
     }
 
@@ -251,6 +233,7 @@ impl Writer {
             let (reply, _) = oneshot::channel();
             self.write(vec![Change { op: Op::Find, reply }]);
         }
+        self.checkpoints.stop();
         let Some(connection) = self.connection.take() else { return };
         let tidy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
         if let Err(error) = tidy.and_then(|()| connection.close().map_err(|(_, error)| error)) {
