@@ -153,3 +153,40 @@ async fn an_upgrade_killed_between_any_two_statements_is_done_at_the_next_start(
         assert_eq!(indexes, 2);
     }
 }
+
+/// Run by hand, in a release build: `cargo test --release -p moongate-store --test faults -- --ignored
+/// --nocapture start`.
+#[tokio::test]
+#[ignore = "prints figures for a person to judge"]
+async fn figures_of_a_start_with_a_hundred_thousand_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let scribes = talk(&store, &tenant(), 1, 1).await;
+    drop(store);
+    stranger(folder.path())
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
+             INSERT INTO session SELECT i, randomblob(16), tenant, door, alias, owner, namespace, agent, state, \
+             archived, busy, epoch, head, fence, updated + i, tail, view FROM session, n WHERE no = 1",
+        )
+        .unwrap();
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        let store = SqliteStore::open(folder.path()).unwrap();
+        let opened = start.elapsed();
+        store.unfinished().await.unwrap();
+        let first = store.read(scribes[0].id, moongate_protocol::Seq::ZERO, 9).await.unwrap();
+        let read = start.elapsed();
+        let query = moongate_core::ListQuery { limit: 50, ..Default::default() };
+        let listed = store.list(&tenant(), &query).await.unwrap();
+        let owner = Some("nobody".parse().unwrap());
+        let listing = start.elapsed();
+        store.list(&tenant(), &moongate_core::ListQuery { owner, ..query }).await.unwrap();
+        println!(
+            "opened {opened:?}, {} events read {read:?}, {} sessions listed {listing:?}, another's {:?}",
+            first.len(),
+            listed.len(),
+            start.elapsed()
+        );
+    }
+}
