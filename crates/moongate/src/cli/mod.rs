@@ -1,10 +1,18 @@
 //! The command line: every command, flag and help text.
 
+mod keys;
+mod sessions;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use moongate_protocol::{AgentName, ApprovalId, Effort, KeyId, ModelName, Namespace, Seq, SessionId};
+use moongate_protocol::{AgentName, ApprovalId, Effort, ModelName, SessionId};
+
+pub(crate) use self::{
+    keys::{KeyArgs, KeysCommand},
+    sessions::SessionsCommand,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -235,89 +243,6 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum SessionsCommand {
-    /// List sessions, newest activity first
-    List {
-        /// Most sessions to list
-        #[arg(long, short = 'n', default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-        /// Only sessions of this agent
-        #[arg(long, value_name = "NAME")]
-        agent: Option<AgentName>,
-        /// Only sessions in this namespace
-        #[arg(long, value_name = "NAMESPACE")]
-        namespace: Option<Namespace>,
-        /// Only sessions in this state
-        #[arg(long, value_name = "STATE", value_parser = ["idle", "running", "waiting"])]
-        state: Option<String>,
-        /// Only sessions that were put away
-        #[arg(long)]
-        archived: bool,
-        #[command(flatten)]
-        print: Print,
-    },
-    /// Show one session and its conversation
-    Show {
-        /// Which session
-        id: SessionId,
-        #[command(flatten)]
-        print: Print,
-    },
-    /// Find sessions by words in titles and messages
-    Search {
-        /// The words
-        #[arg(required = true)]
-        words: Vec<String>,
-        #[command(flatten)]
-        print: Print,
-    },
-    /// Give a session another title
-    Rename {
-        /// Which session
-        id: SessionId,
-        /// The title
-        title: String,
-    },
-    /// Stop a session's turn and remove everything of it
-    Delete {
-        /// Which sessions
-        #[arg(required = true)]
-        ids: Vec<SessionId>,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-    },
-    /// Make a new session that begins as this one
-    Fork {
-        /// Which session
-        id: SessionId,
-        /// The last event to take along [default: all]
-        #[arg(long, value_name = "SEQ", value_parser = seq)]
-        at: Option<Seq>,
-        /// The new session's title
-        #[arg(long, value_name = "TEXT")]
-        title: Option<String>,
-    },
-    /// Write a session's log as JSON lines
-    Export {
-        /// Which session
-        id: SessionId,
-        /// Where to [default: standard output]
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
-    /// Take a log back that `export` wrote
-    Import {
-        /// The file; `-` is standard input
-        file: PathBuf,
-    },
-}
-
-fn seq(text: &str) -> Result<Seq, String> {
-    text.parse().map(Seq).map_err(|_| "it is an event's number".to_owned())
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum ApprovalsCommand {
     /// List what waits for a decision
     List(Print),
@@ -337,69 +262,6 @@ pub(crate) enum ApprovalsCommand {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeysCommand {
-    /// Make a key; its secret is shown once, on standard output
-    #[command(
-        after_help = "Example:\n  moongate keys create --label phone --scope sessions:read --scope sessions:write --expires 90d"
-    )]
-    Create(KeyArgs),
-    /// List keys, newest first
-    List(Print),
-    /// End a key at once, on open streams too
-    Revoke {
-        /// Which key
-        id: KeyId,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KeyArgs {
-    /// What you call it
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) label: String,
-    /// What it may do; may be given more than once
-    #[arg(long, value_name = "SCOPE", default_values = ["sessions:read", "sessions:write"], value_parser = scope)]
-    pub(crate) scope: Vec<moongate_core::Scope>,
-    /// Only these agents
-    #[arg(long, value_name = "NAME")]
-    pub(crate) agent: Vec<AgentName>,
-    /// Only these namespaces and beneath
-    #[arg(long, value_name = "NAMESPACE")]
-    pub(crate) namespace: Vec<Namespace>,
-    /// Only from these networks, for example `10.0.0.0/8`
-    #[arg(long, value_name = "CIDR")]
-    pub(crate) network: Vec<String>,
-    /// When it ends: `90d`, `12h` or `30m`; in a year at the latest
-    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = lifetime)]
-    pub(crate) expires: Lifetime,
-    #[command(flatten)]
-    pub(crate) print: Print,
-}
-
-/// How long a key lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lifetime(pub(crate) std::time::Duration);
-
-fn lifetime(text: &str) -> Result<Lifetime, String> {
-    let advice = "it is a number with d, h or m, such as 90d";
-    let unit = text.chars().next_back().ok_or(advice)?;
-    let seconds: u64 = match unit {
-        'd' => 86_400,
-        'h' => 3_600,
-        'm' => 60,
-        _ => return Err(advice.into()),
-    };
-    let number: u32 = text.trim_end_matches(unit).parse().map_err(|_| advice)?;
-    Ok(Lifetime(std::time::Duration::from_secs(u64::from(number) * seconds)))
-}
-
-fn scope(text: &str) -> Result<moongate_core::Scope, String> {
-    let names =
-        || moongate_core::Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
-    text.parse().map_err(|_| format!("the scopes are {}", names()))
 }
 
 #[derive(Debug, Args)]
