@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{
     OpenError, blobs, connect,
     error::reading,
-    folder::{BLOBS, DATABASE, create_private, create_private_dir, sync_dir},
+    folder::{BLOBS, DATABASE, Folder, WAL, create_private, create_private_dir, sync_dir},
     migrate::migrate,
 };
 
@@ -58,7 +58,7 @@ fn copying(error: &rusqlite::Error) -> StoreError {
 /// backup is lost, and no client may go on as if it were not.
 ///
 /// # Errors
-/// `NotEmpty`; `NotAStore`, `Newer` or `Damaged` when the backup is not one of ours; the operating system's.
+/// `NotEmpty`; `Locked` when `from` is a store in use; `NotAStore`, `Newer` or `Damaged` when the backup is not one of ours; the operating system's.
 pub fn restore(from: &Path, to: &Path) -> Result<Restored, OpenError> {
     let failed = |error: io::Error| OpenError::io(to, &error);
     if !is_empty(to).map_err(failed)? {
@@ -68,11 +68,18 @@ pub fn restore(from: &Path, to: &Path) -> Result<Restored, OpenError> {
     if !source.is_file() {
         return Err(OpenError::NotAStore { path: source });
     }
+    // A folder that was in use, and not a backup, may hold its newest events beside the database.
+    if Folder::is_in_use(from) {
+        return Err(OpenError::Locked { path: from.to_path_buf() });
+    }
     let part = unfinished(to);
     start_over(&part).map_err(failed)?;
     let database = part.join(DATABASE);
-    create_private(&database).map_err(failed)?;
-    fs::copy(&source, &database).map_err(failed)?;
+    for name in [DATABASE, WAL] {
+        if from.join(name).exists() {
+            copy_file(&from.join(name), &part.join(name)).map_err(failed)?;
+        }
+    }
     let restored = begin_new_epochs(&database)?;
     fs::File::open(&database).and_then(|file| file.sync_all()).map_err(failed)?;
     copy_blobs(&from.join(BLOBS), &part.join(BLOBS)).map_err(failed)?;
@@ -104,6 +111,13 @@ fn begin_new_epochs(database: &Path) -> Result<Restored, OpenError> {
         .map_err(failed)?;
     connection.close().map_err(|(_, error)| failed(error))?;
     Ok(Restored { sessions: sessions as u64 })
+}
+
+/// Copies a file, durably; the copy is this user's alone, whatever the original was.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let copy = create_private(to)?;
+    io::copy(&mut fs::File::open(from)?, &mut &copy)?;
+    copy.sync_all()
 }
 
 fn is_empty(path: &Path) -> io::Result<bool> {
@@ -154,9 +168,7 @@ fn copy_blobs(from: &Path, to: &Path) -> io::Result<()> {
             if file.file_name().to_string_lossy().ends_with(blobs::PARTIAL) {
                 continue;
             }
-            let copy = create_private(&target.join(file.file_name()))?;
-            io::copy(&mut fs::File::open(file.path())?, &mut &copy)?;
-            copy.sync_all()?;
+            copy_file(&file.path(), &target.join(file.file_name()))?;
         }
         sync_dir(&target)?;
     }

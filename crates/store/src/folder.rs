@@ -11,6 +11,8 @@ use crate::OpenError;
 
 /// The log and its projections.
 pub(crate) const DATABASE: &str = "moongate.db";
+/// What was written to the database and is not in it yet.
+pub(crate) const WAL: &str = "moongate.db-wal";
 /// Attachments and long tool outputs, by hash.
 pub(crate) const BLOBS: &str = "blobs";
 /// Held by the process that owns the folder.
@@ -55,6 +57,12 @@ impl Folder {
             sync_dir(above).map_err(io(above))?;
         }
         Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// Whether a process owns the folder now.
+    pub(crate) fn is_in_use(path: &Path) -> bool {
+        let lock = File::open(path.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     pub(crate) fn path(&self) -> &Path {

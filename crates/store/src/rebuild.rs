@@ -4,7 +4,7 @@
 
 use moongate_core::{CheckReport, SessionRow, Summary};
 use moongate_protocol::Tenant;
-use rusqlite::{Connection, Result, TransactionBehavior, named_params};
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior, named_params};
 
 use crate::{
     apply::{blob, change_approvals, insert_calls},
@@ -19,8 +19,8 @@ const PLACES: &str = "DELETE FROM place; \
      UPDATE session SET tail = (SELECT coalesce(max(p.log), 0) FROM place p WHERE p.session = session.no)";
 
 /// Rebuilds; a session whose log is damaged keeps its row, its usage and its approvals, and is in the report.
-pub(crate) fn rebuild(connection: &mut Connection) -> Result<CheckReport> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+pub(crate) fn rebuild(connection: &Connection) -> Result<CheckReport> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut report = CheckReport::default();
     transaction.execute("INSERT INTO find (find) VALUES ('delete-all')", ())?;
     transaction.execute_batch(PLACES)?;

@@ -207,10 +207,14 @@ impl Writer {
             return Err(StoreError::ReadOnly(fault.to_owned()));
         }
         let engine = |error: rusqlite::Error| StoreError::Engine(error.to_string());
-        let connection = self.connection.as_mut().ok_or(StoreError::ReadOnly("it is closed".into()))?;
+        let connection = self.connection.as_ref().ok_or(StoreError::ReadOnly("it is closed".into()))?;
         let report = rebuild::rebuild(connection).map_err(|error| match Failure::of(&error) {
             Failure::Full => StoreError::DiskFull,
-            _ => engine(error),
+            Failure::Fatal => {
+                self.status.latch(error.to_string());
+                StoreError::ReadOnly(error.to_string())
+            }
+            Failure::Busy | Failure::Operation => engine(error),
         });
         self.undo().map_err(engine)?;
         self.status.search_is_behind.store(self.finder.is_behind(), Ordering::Release);

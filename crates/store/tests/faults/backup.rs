@@ -94,6 +94,23 @@ async fn assert_restored(copy: &Arc<SqliteStore>, scribe: &Scribe, least: Seq) {
 }
 
 #[tokio::test]
+async fn a_folder_that_a_crash_left_can_be_restored_from_but_not_one_in_use() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, crashed) = (place.path().join("data"), place.path().join("crashed"));
+    let store = SqliteStore::open(&data).unwrap();
+    let scribes = talk(&store, &tenant(), 2, 3).await;
+    assert!(matches!(restore(&data, &place.path().join("x")), Err(OpenError::Locked { .. })));
+    fs::create_dir(&crashed).unwrap();
+    crate::copy_as_after_a_crash(&data, &crashed);
+    let restored = place.path().join("restored");
+    assert_eq!(restore(&crashed, &restored).unwrap().sessions, 2);
+    let copy = SqliteStore::open(&restored).unwrap();
+    for scribe in &scribes {
+        assert_restored(&copy, scribe, scribe.head()).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_a_backup_is_refused_and_nothing_is_left_behind() {
     let place = tempfile::tempdir().unwrap();
     let (from, to) = (place.path().join("from"), place.path().join("to"));
