@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+// The text is a `tt`: utoipa does not look into a `literal`, and would tell clients the variant's name instead.
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $retryable:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:tt, $status:literal, $retryable:literal;)*) => {
         /// What went wrong. The table is closed: a client may match on every code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -105,5 +106,19 @@ error_codes! {
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(all(test, feature = "openapi"))]
+mod tests {
+    use utoipa::PartialSchema as _;
+
+    use super::ErrorCode;
+
+    #[test]
+    fn the_schema_lists_the_codes_as_they_are_sent() {
+        let schema = serde_json::to_value(ErrorCode::schema()).unwrap();
+        let sent: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(schema["enum"], serde_json::json!(sent));
     }
 }

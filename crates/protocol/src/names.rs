@@ -148,7 +148,7 @@ name!(
 );
 name!(
     /// A session's client-chosen name, unique in its tenant and door.
-    Alias, max 256, pattern "^[^\\x00-\\x1f\\x7f]{1,256}$", is_visible
+    Alias, max 256, pattern "^[^\\x00-\\x1f\\x7f-\\x9f]{1,256}$", is_visible
 );
 name!(
     /// A client's name for one submission, so that sending it again changes nothing.
