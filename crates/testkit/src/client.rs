@@ -177,8 +177,10 @@ impl View {
         let offset = usize::try_from(delta.offset).unwrap_or(usize::MAX);
         let chars = text.chars().count();
         assert!(offset <= chars, "a delta at {offset} leaves a hole after {chars} characters: {delta:?}");
-        let kept = text.char_indices().nth(offset).map_or(text.len(), |(at, _)| at);
-        text.truncate(kept);
+        if offset < chars {
+            let kept = text.char_indices().nth(offset).map_or(text.len(), |(at, _)| at);
+            text.truncate(kept);
+        }
         text.push_str(&delta.text);
     }
 }

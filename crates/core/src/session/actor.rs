@@ -2,7 +2,10 @@
 //! publishes, in this order for everybody who watches; for itself it applies while the append is under way,
 //! so that a turn can start at once. When an append fails it ends, and its state with it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use moongate_protocol::{
     Command as SessionCommand, ErrorCode, Event, InputId, Position, Principal, SessionView, StopReason,
@@ -96,8 +99,9 @@ async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<M
     if let Err(Stop::Failed(error)) = ended {
         tracing::error!(session.id = %actor.slot.id(), %error, "a session's log took no append");
         drop(actor.running.take());
-        actor.shared.broken_off.store(true, std::sync::atomic::Ordering::Relaxed);
         refuse_all(&actor.slot, &mut mailbox, &error).await;
+        // From here on whoever wakes the session gets a new actor.
+        actor.shared.broken_off.store(true, Ordering::Relaxed);
     }
 }
 

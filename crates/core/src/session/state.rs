@@ -86,15 +86,13 @@ impl State {
                     turn.attempt = resumed.attempt;
                 }
             }
-            Event::MessageCompleted(message) => {
-                match (message.input, &mut self.turn) {
-                    (Some(input), _) => {
-                        self.waiting.remove(&input);
-                    }
-                    (None, Some(turn)) => turn.model_calls += 1,
-                    (None, None) => {}
+            Event::MessageCompleted(message) => match (message.input, &mut self.turn) {
+                (Some(input), _) => {
+                    self.waiting.remove(&input);
                 }
-            }
+                (None, Some(turn)) => turn.model_calls += 1,
+                (None, None) => {}
+            },
             Event::UsageRecorded(usage) => {
                 if let Some(turn) = &mut self.turn {
                     turn.usage.add_call(usage.tokens, usage.cost);

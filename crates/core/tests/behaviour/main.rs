@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
 mod cancel;
+mod follow;
 mod idempotency;
 mod queue;
+mod recovery;
 mod tools;
 mod turn;
 
