@@ -1,8 +1,10 @@
 //! Networks, and where a request comes from.
 
 use std::{
+    any::Any,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
+    sync::Arc,
 };
 
 use http::HeaderMap;
@@ -58,20 +60,20 @@ impl FromStr for Network {
     }
 }
 
-/// The address of the other end of a connection; put into a request by the listener.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
-
-impl Default for Peer {
-    /// A request that came by no socket.
-    fn default() -> Self {
-        Self(IpAddr::V4(Ipv4Addr::LOCALHOST))
-    }
+/// The other end of a connection; put into a request by the listener.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// The connection's place among the open ones: a request that becomes a WebSocket keeps it.
+    pub(crate) _place: Arc<dyn Any + Send + Sync>,
 }
 
+/// Where a request comes from that came by no socket.
+pub(crate) const NO_PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// The client's address: the peer's, or what a trusted proxy says it is.
-pub(crate) fn client(peer: Peer, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let mut address = peer.0.to_canonical();
+pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    let mut address = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if trusted.is_empty() || !is_trusted(address) {
         return address;
@@ -127,7 +129,7 @@ mod tests {
     #[test]
     fn forwarded_addresses_count_only_from_trusted_proxies() {
         let proxy: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
-        let peer = |text: &str| Peer(text.parse().unwrap());
+        let peer = |text: &str| text.parse::<IpAddr>().unwrap();
         let headers = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {

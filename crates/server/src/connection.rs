@@ -26,6 +26,7 @@ use crate::{
     address::Peer,
     limits::{H2_STREAMS, HANDSHAKE_TIMEOUT, HEADER_BYTES, URL_BYTES, WRITE_STALL},
     listen::{Permit, Shared},
+    tls::Tls,
     wire::{Pace, Wire},
 };
 
@@ -33,39 +34,39 @@ use crate::{
 const HEAD_BYTES: usize = 2 * HEADER_BYTES + URL_BYTES;
 
 /// Serves a connection until it ends, or the server does.
-pub(crate) async fn serve(permit: Permit, socket: TcpStream, peer: IpAddr) {
+pub(crate) async fn serve(permit: Permit, socket: TcpStream, address: IpAddr) {
     let shared = Arc::clone(&permit.shared);
+    let peer = Peer { address, _place: Arc::new(permit) };
     let served = async {
         match &shared.tls {
             None => serve_http1(&shared, socket, peer).await,
             // Boxed, so that plain connections do not carry the room a handshake takes.
-            Some(tls) => {
-                Box::pin(async {
-                    let Ok(Ok(socket)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await else { return };
-                    match socket.get_ref().1.alpn_protocol() {
-                        Some(b"h2") => serve_http2(&shared, socket, peer).await,
-                        _ => serve_http1(&shared, socket, peer).await,
-                    }
-                })
-                .await
-            }
+            Some(tls) => Box::pin(serve_tls(&shared, tls, socket, peer)).await,
         }
     };
     tokio::select! {
         () = served => {}
         () = shared.app.kill().cancelled() => {}
     }
-    drop(permit);
 }
 
-async fn serve_http1<S>(shared: &Arc<Shared>, socket: S, peer: IpAddr)
+async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, socket: TcpStream, peer: Peer) {
+    let Ok(Ok(socket)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await else { return };
+    match socket.get_ref().1.alpn_protocol() {
+        Some(b"h2") => serve_http2(shared, socket, peer).await,
+        _ => serve_http1(shared, socket, peer).await,
+    }
+}
+
+async fn serve_http1<S>(shared: &Arc<Shared>, socket: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pace = Arc::new(Pace::default());
     let io = TokioIo::new(wire(shared, socket, Arc::clone(&pace)));
     let router = shared.router.clone();
-    let service = service_fn(move |request| answer(router.clone(), request, peer, Some(Arc::clone(&pace))));
+    let service =
+        service_fn(move |request| answer(router.clone(), request, peer.clone(), Some(Arc::clone(&pace))));
     let mut builder = http1::Builder::new();
     // The socket keeps time itself: the library's timer would be set anew for every request.
     builder.header_read_timeout(None).max_header_size(HEAD_BYTES);
@@ -82,7 +83,7 @@ where
     }
 }
 
-async fn serve_http2<S>(shared: &Arc<Shared>, socket: S, peer: IpAddr)
+async fn serve_http2<S>(shared: &Arc<Shared>, socket: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -91,7 +92,7 @@ where
     pace.busy();
     let io = TokioIo::new(wire(shared, socket, pace));
     let router = shared.router.clone();
-    let service = service_fn(move |request| answer(router.clone(), request, peer, None));
+    let service = service_fn(move |request| answer(router.clone(), request, peer.clone(), None));
     let mut builder = http2::Builder::new(Owned(shared.tasks.clone()));
     builder
         .timer(TokioTimer::new())
@@ -116,7 +117,7 @@ where
 
 fn wire<S>(shared: &Arc<Shared>, socket: S, pace: Arc<Pace>) -> Wire<S> {
     let app = shared.app.clone();
-    let on_stall = Arc::new(move || app.metrics().stalled.add());
+    let on_stall = Box::new(move || app.metrics().stalled.add());
     Wire::new(socket, pace, shared.app.limits().clone(), on_stall)
 }
 
@@ -124,14 +125,14 @@ fn wire<S>(shared: &Arc<Shared>, socket: S, pace: Arc<Pace>) -> Wire<S> {
 async fn answer(
     mut router: Router,
     request: Request<Incoming>,
-    peer: IpAddr,
+    peer: Peer,
     pace: Option<Arc<Pace>>,
 ) -> Result<Response<Tracked>, Infallible> {
     if let Some(pace) = &pace {
         pace.busy();
     }
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(peer);
     // A router is always ready.
     let response = router.call(request).await?;
     // A WebSocket is busy for ever: it keeps its own time.

@@ -14,7 +14,7 @@ use percent::decoded;
 
 use crate::{
     App,
-    address::{self, Peer},
+    address::{self, NO_PEER, Peer},
     keys,
     limits::{HEADER_BYTES, URL_BYTES},
     reply::{Answer, Failure},
@@ -73,7 +73,7 @@ async fn admit(app: &App, request: &mut Request, authenticates: bool) -> Answer<
     if !authenticates {
         return Ok(());
     }
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    let peer = request.extensions().get::<Peer>().map_or(NO_PEER, |peer| peer.address);
     let client = address::client(peer, request.headers(), app.site().trusted());
     let caller = app.callers().authenticate(request.headers(), client, app.gateway().ids().now()).await?;
     request.extensions_mut().insert(Client(client));

@@ -20,6 +20,8 @@ pub const WS_FRAME_BYTES: usize = 1 << 20;
 pub const WS_MESSAGE_BYTES: usize = 4 << 20;
 /// Bytes a WebSocket reads at once; one such buffer lives as long as its socket.
 pub const WS_READ_BUFFER: usize = 2 << 10;
+/// Bytes a WebSocket gathers before it writes: what is ready at once goes out at once.
+pub const WS_WRITE_BUFFER: usize = 8 << 10;
 /// Sessions one WebSocket follows.
 pub const WS_SUBSCRIPTIONS: usize = 256;
 /// Sockets of a node: each costs memory as long as it is open.

@@ -65,7 +65,7 @@ fn build() -> OpenApi {
         let method = route.method.clone();
         let operation = operation(&route, common);
         // Routes of one path come one after another.
-        let path = paths.paths.entry(route.path).or_insert_with(PathItem::default);
+        let path = paths.paths.entry(route.path).or_default();
         path.merge_operations(PathItem::new(method, operation));
     }
     let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("mg_…").build();

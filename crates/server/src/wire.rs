@@ -59,19 +59,17 @@ pub(crate) struct Wire<S> {
     timer: Option<Pin<Box<Sleep>>>,
     /// What is sent instead of a refusal that has no body.
     instead: Bytes,
-    /// Called when a client is let go because it does not read.
-    on_stall: Arc<dyn Fn() + Send + Sync>,
+    /// Called once.
+    on_stall: Option<OnStall>,
 }
 
+/// Called when a client is let go because it does not read.
+pub(crate) type OnStall = Box<dyn FnOnce() + Send>;
+
 impl<S> Wire<S> {
-    pub(crate) fn new(
-        socket: S,
-        pace: Arc<Pace>,
-        limits: ServerLimits,
-        on_stall: Arc<dyn Fn() + Send + Sync>,
-    ) -> Self {
+    pub(crate) fn new(socket: S, pace: Arc<Pace>, limits: ServerLimits, on_stall: OnStall) -> Self {
         let (owes, stalled, timer, instead) = (None, None, None, Bytes::new());
-        Self { socket, pace, limits, owes, stalled, timer, instead, on_stall }
+        Self { socket, pace, limits, owes, stalled, timer, instead, on_stall: Some(on_stall) }
     }
 
     /// Whether a deadline has passed; wakes the task when the next one does.
@@ -89,8 +87,10 @@ impl<S> Wire<S> {
         }
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
-                if stalled.is_some_and(|stalled| stalled <= deadline) {
-                    (self.on_stall)();
+                if stalled.is_some_and(|stalled| stalled <= deadline)
+                    && let Some(tell) = self.on_stall.take()
+                {
+                    tell();
                 }
                 return true;
             }

@@ -1,6 +1,9 @@
 //! A gateway in memory with a scripted model, asked through its router.
 
 #![expect(dead_code, reason = "each test file uses its own part of this")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+pub(crate) mod live;
 
 use std::{
     collections::BTreeMap,
@@ -59,12 +62,16 @@ impl Model for Script {
     }
 
     fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
-        let said = request.messages.iter().rev().find_map(|message| match &**message {
-            PromptMessage::User(parts) => Some(Part::join_text(parts)),
-            _ => None,
-        });
+        let said = request.messages.iter().rev().find_map(|message| said(message));
         let (info, permits) = (self.info.clone(), Arc::clone(&self.permits));
         Box::new(Answer { info, said: said.unwrap_or_default(), permits, sent: false })
+    }
+}
+
+fn said(message: &PromptMessage) -> Option<String> {
+    match message {
+        PromptMessage::User(parts) => Some(Part::join_text(parts)),
+        _ => None,
     }
 }
 

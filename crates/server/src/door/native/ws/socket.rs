@@ -1,6 +1,6 @@
 //! The life of one WebSocket: one task, no channels, every wait bounded.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc};
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -33,7 +33,10 @@ use crate::{
         views::{AcceptedBody, CancelledBody},
     },
     life::{Life, Sign},
-    limits::{CLOSE_GRACE, WS_FRAME_BYTES, WS_MESSAGE_BYTES, WS_READ_BUFFER, WS_SILENCE, WS_SUBSCRIPTIONS},
+    limits::{
+        CLOSE_GRACE, WS_FRAME_BYTES, WS_MESSAGE_BYTES, WS_READ_BUFFER, WS_SILENCE, WS_SUBSCRIPTIONS,
+        WS_WRITE_BUFFER,
+    },
     reply::{Answer, Failure},
 };
 
@@ -93,7 +96,7 @@ pub(super) async fn run(app: App, caller: Authenticated, upgrade: OnUpgrade) {
     };
     let config = WebSocketConfig::default()
         .read_buffer_size(WS_READ_BUFFER)
-        .write_buffer_size(0)
+        .write_buffer_size(WS_WRITE_BUFFER)
         .max_message_size(Some(WS_MESSAGE_BYTES))
         .max_frame_size(Some(WS_FRAME_BYTES));
     let stream = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
@@ -249,25 +252,22 @@ impl Socket {
         }
     }
 
-    /// Sends all with one flush.
+    /// Sends all, gathered into as few writes as possible.
     async fn say_all(&mut self, texts: Vec<Bytes>) -> Result<(), Ending> {
         let patience = self.patience();
-        let all = async {
-            for text in texts.into_iter().filter_map(|text| Utf8Bytes::try_from(text).ok()) {
-                self.stream.feed(Message::Text(text)).await?;
-            }
-            self.stream.flush().await
-        };
-        done(timeout(patience, all).await)
+        for text in texts.into_iter().filter_map(|text| Utf8Bytes::try_from(text).ok()) {
+            within(patience, self.stream.feed(Message::Text(text))).await?;
+        }
+        within(patience, self.stream.flush()).await
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Ending> {
         let patience = self.patience();
-        done(timeout(patience, self.stream.send(message)).await)
+        within(patience, self.stream.send(message)).await
     }
 
     /// How long a client may take no bytes: less than the socket allows, so that there is time to say why.
-    fn patience(&self) -> std::time::Duration {
+    fn patience(&self) -> Duration {
         self.life.app().limits().write_stall * 2 / 3
     }
 
@@ -304,12 +304,12 @@ fn ack<T: Serialize>(name: &Ref, body: T) -> Bytes {
     frames::encode(&Ack { name: name.as_deref(), body })
 }
 
-fn done(sent: Result<Result<(), tungstenite::Error>, tokio::time::error::Elapsed>) -> Result<(), Ending> {
-    match sent {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Ending::Gone),
-        Err(_) => Err(Ending::Slow),
-    }
+/// Waits for a write, as long as a client may take no bytes.
+async fn within(
+    patience: Duration,
+    write: impl Future<Output = Result<(), tungstenite::Error>>,
+) -> Result<(), Ending> {
+    timeout(patience, write).await.map_err(|_| Ending::Slow)?.map_err(|_| Ending::Gone)
 }
 
 fn fault(error: &tungstenite::Error) -> Ending {
