@@ -122,7 +122,7 @@ async fn refuse_all(slot: &Slot, mailbox: &mut mpsc::Receiver<Message>, error: &
     }
 }
 
-fn refusal_for(error: &StoreError) -> Refusal {
+pub(super) fn refusal_for(error: &StoreError) -> Refusal {
     let retry_after = error.code().retryable().then_some(Duration::from_secs(1));
     let message = match error {
         StoreError::NotFound => "there is no such session",

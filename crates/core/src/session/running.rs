@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    actor::{Actor, Done, Reply, Stop},
+    actor::{Actor, Done, Reply, Stop, refusal_for},
     decide::start_next,
     state::OpenTurn,
     transcript::calls_in,
@@ -71,6 +71,15 @@ fn asks_for_tools(event: &Event) -> bool {
     match event {
         Event::MessageCompleted(message) => calls_in(&message.parts).next().is_some(),
         _ => false,
+    }
+}
+
+/// Tells those who wait for a turn's end that it could not be written.
+fn refuse_waiters(ended: Option<Running>, stop: &Stop) {
+    let (Some(mut ended), Stop::Failed(error)) = (ended, stop) else { return };
+    for waiter in ended.waiters.drain(..) {
+        // Whoever asked may have gone away.
+        drop(waiter.send(Err(refusal_for(error))));
     }
 }
 
@@ -271,7 +280,10 @@ impl Actor {
         if committed.is_none() {
             self.permit = None;
         }
-        self.log.commit(draft).await?;
+        if let Err(stop) = self.log.commit(draft).await {
+            refuse_waiters(ended, &stop);
+            return Err(stop);
+        }
         if let Some(committed) = committed {
             let _gone = committed.send(());
             self.log.show_queue();
