@@ -34,6 +34,7 @@ struct Faults {
     appends: usize,
     dies_at: Option<(usize, Death)>,
     refuses: Option<fn() -> StoreError>,
+    refuses_at: Option<(usize, fn() -> StoreError)>,
     holds: Option<Gate>,
 }
 
@@ -63,6 +64,11 @@ impl FaultyStore {
         self.faults().refuses = error;
     }
 
+    /// Answers the append of this number, counted from 1 since the store was made, with this error.
+    pub fn refuse_at(&self, append: usize, error: fn() -> StoreError) {
+        self.faults().refuses_at = Some((append, error));
+    }
+
     /// Makes appends wait at a gate before they reach the disk.
     pub fn hold(&self, gate: Option<Gate>) {
         self.faults().holds = gate;
@@ -90,7 +96,8 @@ impl FaultyStore {
         let (death, gate) = {
             let mut faults = self.faults();
             faults.appends += 1;
-            if let Some(refusal) = faults.refuses {
+            let once = faults.refuses_at.filter(|(at, _)| *at == faults.appends).map(|(_, refusal)| refusal);
+            if let Some(refusal) = faults.refuses.or(once) {
                 return Err(refusal());
             }
             let death = faults.dies_at.filter(|(at, _)| *at == faults.appends).map(|(_, death)| death);

@@ -7,8 +7,11 @@ mod follow;
 mod idempotency;
 mod queue;
 mod recovery;
+mod sessions;
+mod store_faults;
 mod tools;
 mod turn;
+mod wall;
 
 use moongate_protocol::{Envelope, Event, TurnCancelled, TurnFailed};
 
