@@ -173,6 +173,14 @@ mod tests {
     }
 
     #[test]
+    fn a_carriage_return_and_its_line_feed_are_one_end_wherever_they_are_cut() {
+        let bytes = b"event: e\r\ndata: 1\r\ndata: 2\r\n\r\n";
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(parse(&[bytes]), [event("e", "1\n2")]);
+        assert_eq!(parse(&single), [event("e", "1\n2")]);
+    }
+
+    #[test]
     fn an_event_without_its_blank_line_is_not_given_out() {
         assert_eq!(parse(&[b"data: 1\n\ndata: 2\n"]), [event("", "1")]);
     }

@@ -25,7 +25,11 @@ async fn play(wire: Wire, scripts: Vec<Vec<Act>>) -> (Outcome, usize) {
 
 async fn play_within(wire: Wire, scripts: Vec<Vec<Act>>, timeouts: Timeouts) -> (Outcome, usize) {
     let server = Server::start(scripts).await;
+    let begun = Instant::now();
     let outcome = call(&model(ProviderConfig { timeouts, ..server.config(wire) })).await;
+    if outcome.fault == Some(ErrorCode::ProviderTimeout) {
+        assert!(begun.elapsed() < quick().idle, "the shortest limit counts");
+    }
     (outcome, server.requests.load(SeqCst))
 }
 
