@@ -1,8 +1,8 @@
 //! The data folder: the administrator's key, and where the running server is.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions, Permissions},
-    io::{self, Write as _},
+    fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError},
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -13,7 +13,10 @@ use moongate_server::AdminKey;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Failure, Outcome};
+use crate::{
+    config::Server,
+    exit::{Failure, Outcome},
+};
 
 /// The administrator's key, one line.
 const ADMIN_KEY: &str = "admin.key";
@@ -36,8 +39,8 @@ pub(crate) struct DataFolder(PathBuf);
 pub(crate) struct Running {
     /// Where it can be reached.
     pub(crate) url: String,
-    /// Its process.
-    pub(crate) pid: u32,
+    /// It is a chat's own and ends with it.
+    pub(crate) is_a_chat_s: bool,
 }
 
 impl DataFolder {
@@ -106,43 +109,58 @@ impl DataFolder {
         Ok(key)
     }
 
-    /// Leaves word where the server listens; taken away when the value is dropped.
+    /// Leaves word where the server listens, for as long as the value lives.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn announce(&self, address: SocketAddr, secure: bool) -> Outcome<Announced> {
-        let running = Running { url: reachable(address, secure), pid: std::process::id() };
+    pub(crate) fn announce(
+        &self,
+        server: &Server,
+        address: SocketAddr,
+        is_a_chat_s: bool,
+    ) -> Outcome<Announced> {
+        let running = Running { url: reachable(address, server.tls.is_some()), is_a_chat_s };
         let path = self.0.join(RUNNING);
-        let written = self.write(RUNNING, &serde_json::to_vec(&running)?);
-        written.map_err(|error| cannot("write", &path, &error))?;
-        Ok(Announced { path, running })
+        let text = serde_json::to_vec(&running)?;
+        let lock = self.write(RUNNING, &text).map_err(|error| cannot("write", &path, &error))?;
+        Ok(Announced { path, running, _lock: lock })
     }
 
-    /// The server that left word here, whether or not it still runs.
+    /// The server that runs on this folder, by the word it left. What a process left that is gone does not
+    /// count: somebody else may listen there now.
     pub(crate) fn running(&self) -> Option<Running> {
-        serde_json::from_slice(&fs::read(self.0.join(RUNNING)).ok()?).ok()
+        let mut file = fs::File::open(self.0.join(RUNNING)).ok()?;
+        if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return None;
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
-    /// Writes a file whole or not at all, closed to others.
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    /// Writes a file whole or not at all, closed to others; it is locked as long as it stays open.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<fs::File> {
         let part = self.0.join(format!("{name}.new"));
         match fs::remove_file(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&part)?;
+        file.lock()?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&part, self.0.join(name))?;
-        fs::File::open(&self.0)?.sync_all()
+        fs::File::open(&self.0)?.sync_all()?;
+        Ok(file)
     }
 }
 
-/// Word of a running server, as long as it lives.
+/// Word of a running server, as long as it lives: whoever finds the file unlocked knows that it is gone.
 #[derive(Debug)]
 pub(crate) struct Announced {
     path: PathBuf,
     running: Running,
+    _lock: fs::File,
 }
 
 impl Announced {
@@ -154,12 +172,8 @@ impl Announced {
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        let stated: Option<Running> =
-            fs::read(&self.path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        if stated.as_ref() == Some(&self.running) {
-            // What stays behind names a process that is gone, and does no harm.
-            let _ = fs::remove_file(&self.path);
-        }
+        // What stays behind is not locked any more, and says nothing.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn serve(context: &Context) -> Outcome {
     let signals = Signals::listen()?;
     let node = Node::build(&config)?;
     let server = bind(&config, &node).await?;
-    let announced = node.data.announce(server.local_addr(), config.server.tls.is_some())?;
+    let announced = node.data.announce(&config.server, server.local_addr(), false)?;
     let recovered = node.recover().await?;
     if recovered > 0 {
         tracing::info!(sessions = recovered, "unfinished sessions go on");
@@ -192,7 +192,7 @@ impl Local {
         config.server.tls = None;
         let node = Node::build(&config)?;
         let server = bind(&config, &node).await?;
-        let announced = node.data.announce(server.local_addr(), false)?;
+        let announced = node.data.announce(&config.server, server.local_addr(), true)?;
         node.recover().await?;
         let shutdown = CancellationToken::new();
         let running = AbortOnDropHandle::new(tokio::spawn(server.run(shutdown.clone(), LOCAL_DRAIN)));

@@ -27,8 +27,8 @@ const LISTED: usize = 10;
 const RECALLED: usize = 6;
 
 /// A person at a prompt.
-struct Interactive<'a> {
-    talk: Talk,
+struct Interactive<'a, 'w> {
+    talk: &'a mut Talk<'w>,
     context: &'a Context,
     view: Render,
     agent: Option<AgentName>,
@@ -43,7 +43,7 @@ struct Interactive<'a> {
 /// # Errors
 /// When the terminal or the server fails for good.
 pub(crate) async fn run(
-    talk: Talk,
+    talk: &mut Talk<'_>,
     context: &Context,
     opened: Option<Session>,
     agent: Option<AgentName>,
@@ -84,7 +84,7 @@ pub(crate) async fn run(
     prompt.say_aside(&format!("`moongate chat --session {session}` goes on here"))
 }
 
-impl Interactive<'_> {
+impl Interactive<'_, '_> {
     async fn greet(&self) -> Outcome {
         let page: Page<AgentView> = self.talk.client.get("/agents").await?;
         let named =
@@ -124,8 +124,8 @@ impl Interactive<'_> {
         };
         match done {
             Ok(()) => Ok(true),
-            // The conversation is on disk; a refusal ends nothing.
-            Err(Failure::Failed(message)) => {
+            // The conversation is on disk: a refusal or an outage ends nothing.
+            Err(Failure::Failed(message) | Failure::NoServer(message)) => {
                 let mut stdout = io::stdout().lock();
                 writeln!(stdout, "{}", self.context.terminal.paint(Style::Bad, &format!("✗ {message}")))?;
                 Ok(true)

@@ -10,6 +10,7 @@ mod slash;
 mod status;
 mod talk;
 mod view;
+mod way;
 mod wrap;
 
 use std::{
@@ -26,15 +27,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::{
     json::JsonLines,
     render::Render,
-    talk::{Ending, Talk, Way},
+    talk::{Ending, Talk},
     view::View,
+    way::Way,
 };
 use crate::{
     cli::ChatArgs,
-    client::{Client, InputPart, NewSession, Page, Session, find_running, named},
+    client::{Client, InputPart, NewSession, Page, Session},
     context::Context,
     exit::{Failure, Outcome},
-    serve::Local,
 };
 
 /// Longest text that is read from a pipe; the server takes no longer one.
@@ -51,11 +52,22 @@ pub(crate) async fn run(args: ChatArgs, context: &Context) -> Outcome {
     let interrupts = signal(SignalKind::interrupt())?;
     let images = args.image.iter().map(|path| image(path)).collect::<Outcome<Vec<_>>>()?;
     let question = question(&args, context)?;
-    let (client, local) = partner(&args, context).await?;
-    let ended = talk(args, context, question, images, (client, interrupts)).await;
-    if let Some(local) = local {
-        local.stop().await;
-    }
+    let mut way = Way::new(args.remote.clone(), context)?;
+    let client = way.first().await?;
+    let opened = match open(&args, &client).await {
+        Ok(opened) => opened,
+        Err(failure) => {
+            way.leave().await;
+            return Err(failure);
+        }
+    };
+    let mut talk = begin(opened.as_ref(), client, way, interrupts, &args).await?;
+    let ended = match question {
+        Question::One(text) => one(&mut talk, context, args.json, text, images).await,
+        Question::Lines => lines(&mut talk, context, args.json, images).await,
+        Question::Prompt => interactive::run(&mut talk, context, opened, args.agent, images).await,
+    };
+    talk.way.leave().await;
     ended
 }
 
@@ -94,41 +106,22 @@ fn question(args: &ChatArgs, context: &Context) -> Outcome<Question> {
     }
 }
 
-/// The server to talk to: the named one, the running one, or one of our own.
-async fn partner(args: &ChatArgs, context: &Context) -> Outcome<(Client, Option<Local>)> {
-    let data = context.data()?;
-    if let Some(url) = &args.remote.server {
-        return Ok((named(url, &args.remote, &data)?, None));
-    }
-    if let Some(client) = find_running(&args.remote, &data).await? {
-        return Ok((client, None));
-    }
-    let local = Local::start(context).await?;
-    Ok((local.client()?, Some(local)))
+async fn one(
+    talk: &mut Talk<'_>,
+    context: &Context,
+    json: bool,
+    text: String,
+    images: Vec<InputPart>,
+) -> Outcome {
+    let mut parts = vec![InputPart::Text { text }];
+    parts.extend(images);
+    let ending = talk.say(parts, &mut *view(json, context)).await?;
+    concluded(&ending, talk, context)
 }
 
-async fn talk(
-    args: ChatArgs,
-    context: &Context,
-    question: Question,
-    images: Vec<InputPart>,
-    (client, interrupts): (Client, Signal),
-) -> Outcome {
-    let way = Way { remote: args.remote.clone(), data: context.data()? };
-    let opened = open(&args, &client).await?;
-    let mut talk = begin(opened.as_ref(), client, way, interrupts, &args).await?;
-    match question {
-        Question::One(text) => {
-            let mut parts = vec![InputPart::Text { text }];
-            parts.extend(images);
-            let mut view: Box<dyn View> =
-                if args.json { Box::new(JsonLines) } else { Box::new(Render::new(context.terminal, true)) };
-            let ending = talk.say(parts, &mut *view).await?;
-            concluded(&ending, &talk, context)
-        }
-        Question::Lines => lines(&mut talk, context, args.json, images).await,
-        Question::Prompt => interactive::run(talk, context, opened, args.agent, images).await,
-    }
+/// What shows the answer where nobody types.
+fn view(json: bool, context: &Context) -> Box<dyn View> {
+    if json { Box::new(JsonLines) } else { Box::new(Render::new(context.terminal, true)) }
 }
 
 /// The session the person wants to go on in.
@@ -146,13 +139,13 @@ async fn open(args: &ChatArgs, client: &Client) -> Outcome<Option<Session>> {
     }
 }
 
-async fn begin(
+async fn begin<'a>(
     opened: Option<&Session>,
     client: Client,
-    way: Way,
+    way: Way<'a>,
     interrupts: Signal,
     args: &ChatArgs,
-) -> Outcome<Talk> {
+) -> Outcome<Talk<'a>> {
     let (session, position) = match opened {
         Some(session) => (session.id, Some(session.head)),
         None => create(&client, args.agent.clone()).await?,
@@ -172,7 +165,7 @@ async fn create(
 }
 
 /// Each line of a pipe is one thing to say.
-async fn lines(talk: &mut Talk, context: &Context, json: bool, mut images: Vec<InputPart>) -> Outcome {
+async fn lines(talk: &mut Talk<'_>, context: &Context, json: bool, mut images: Vec<InputPart>) -> Outcome {
     let mut last = Ok(());
     loop {
         let line = tokio::task::spawn_blocking(|| {
@@ -193,9 +186,7 @@ async fn lines(talk: &mut Talk, context: &Context, json: bool, mut images: Vec<I
         }
         let mut parts = vec![InputPart::Text { text: line.trim_end_matches(['\r', '\n']).to_owned() }];
         parts.append(&mut images);
-        let mut view: Box<dyn View> =
-            if json { Box::new(JsonLines) } else { Box::new(Render::new(context.terminal, true)) };
-        let ending = talk.say(parts, &mut *view).await?;
+        let ending = talk.say(parts, &mut *view(json, context)).await?;
         last = concluded(&ending, talk, context);
         if let Err(failure) = &last {
             writeln!(io::stderr().lock(), "{failure}")?;
@@ -205,7 +196,7 @@ async fn lines(talk: &mut Talk, context: &Context, json: bool, mut images: Vec<I
 }
 
 /// What the end of one question means for the exit code.
-fn concluded(ending: &Ending, talk: &Talk, context: &Context) -> Outcome {
+fn concluded(ending: &Ending, talk: &Talk<'_>, context: &Context) -> Outcome {
     let hint = if context.terminal.shows_status {
         format!("\n`moongate chat --session {}` goes on", talk.session)
     } else {

@@ -13,13 +13,9 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::view::View;
+use super::{view::View, way::Way};
 use crate::{
-    cli::Remote,
-    client::{
-        Accepted, CallError, CancelTurn, Client, Following, InputPart, Message, NewInput, find_running,
-    },
-    data::DataFolder,
+    client::{Accepted, CallError, CancelTurn, Client, Following, InputPart, Message, NewInput},
     exit::{Failure, Outcome},
 };
 
@@ -52,38 +48,31 @@ enum Goal {
     Turn(TurnId),
 }
 
-/// How a server is found again.
-#[derive(Clone)]
-pub(crate) struct Way {
-    /// As the command line says.
-    pub(crate) remote: Remote,
-    /// Where a running server leaves word.
-    pub(crate) data: DataFolder,
-}
-
 /// A conversation.
-pub(crate) struct Talk {
+pub(crate) struct Talk<'a> {
     pub(crate) client: Client,
     pub(crate) session: SessionId,
     pub(crate) model: Option<ModelName>,
     pub(crate) effort: Option<Effort>,
     /// The last event seen.
     position: Option<Position>,
-    way: Way,
+    pub(crate) way: Way<'a>,
+    /// The person knows that the server is away.
+    told: bool,
     /// Ctrl-C.
     interrupts: Signal,
 }
 
-impl Talk {
+impl<'a> Talk<'a> {
     /// A conversation in a session, from a position on.
     pub(crate) fn new(
         client: Client,
-        way: Way,
+        way: Way<'a>,
         interrupts: Signal,
         session: SessionId,
         position: Option<Position>,
     ) -> Self {
-        Self { client, session, model: None, effort: None, position, way, interrupts }
+        Self { client, session, model: None, effort: None, position, way, told: false, interrupts }
     }
 
     /// Goes on in another session.
@@ -163,6 +152,7 @@ impl Talk {
                     if let Err(error) = read {
                         return Ok(Err(error));
                     }
+                    self.told = false;
                     for message in messages.drain(..) {
                         if let Some(ending) = self.take(&message, pursuit, view)? {
                             return Ok(Ok(ending));
@@ -221,7 +211,7 @@ impl Talk {
                 self.session
             )));
         }
-        if since.elapsed() < RETRY {
+        if !std::mem::replace(&mut self.told, true) {
             view.aside("(the server went away; waiting for it)");
         }
         tokio::select! {
@@ -231,10 +221,7 @@ impl Talk {
                 return Err(Failure::NoServer(format!("the server is away; {advice}")));
             }
         }
-        // It may have come back at another address.
-        if self.way.remote.server.is_none()
-            && let Some(client) = find_running(&self.way.remote, &self.way.data).await?
-        {
+        if let Some(client) = self.way.again().await? {
             self.client = client;
         }
         Ok(())

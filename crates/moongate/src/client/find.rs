@@ -36,7 +36,7 @@ pub(crate) async fn find_running(remote: &Remote, data: &DataFolder) -> Outcome<
 }
 
 /// A server by its address. The key of this machine's own server is not shown to others.
-pub(crate) fn named(url: &str, remote: &Remote, data: &DataFolder) -> Outcome<Client> {
+fn named(url: &str, remote: &Remote, data: &DataFolder) -> Outcome<Client> {
     let host =
         url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();

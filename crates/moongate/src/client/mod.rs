@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 pub(crate) use self::{
-    find::{connect, find_running, named},
+    find::{connect, find_running},
     http::{CallError, Http},
     sse::Message,
     wire::*,

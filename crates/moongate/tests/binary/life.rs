@@ -145,6 +145,36 @@ fn a_hang_up_applies_what_it_can_and_refuses_what_is_wrong() {
     assert!(home.done(&["chat", "--agent", "second", "hi"]).contains("> hi"));
 }
 
+#[test]
+fn a_chat_whose_server_was_another_chat_s_goes_on_with_its_own() {
+    let home = Home::new();
+    let start = |text: &str| {
+        let mut command = home.command(&["chat", "--json", text]);
+        Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let mut first = start("/slow 100\n/long 100000");
+    first.wait_for("turn.started");
+    let mut second = start("/slow 20\n/long 60");
+    second.wait_for("turn.started");
+    drop(first);
+    let log = second.wait_for("turn.completed");
+    assert!(log.iter().any(|line| line.contains("word60")), "{log:?}");
+}
+
+#[test]
+fn word_of_a_server_that_is_gone_is_not_believed() {
+    let home = Home::new();
+    home.done(&["chat", "/long 1"]);
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", stranger.local_addr().unwrap());
+    let word = format!("{{\"url\":\"{url}\",\"is_a_chat_s\":false}}");
+    fs::write(home.data().join("server.json"), word).unwrap();
+    assert_eq!(home.run(&["sessions", "list"]).code, 3);
+    home.done(&["chat", "/long 1"]);
+    stranger.set_nonblocking(true).unwrap();
+    assert!(stranger.accept().is_err(), "the key was shown to a stranger");
+}
+
 /// A chat that runs beside the test.
 struct Running(std::process::Child);
 
