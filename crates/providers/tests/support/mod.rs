@@ -47,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) requests: Arc<AtomicUsize>,
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) bodies: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// The requests' heads, in lower case.
+    pub(crate) heads: Arc<Mutex<Vec<String>>>,
     /// How often a caller went away while the provider was stalling.
     pub(crate) departures: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
@@ -60,11 +62,13 @@ impl Server {
             requests: Arc::default(),
             connections: Arc::default(),
             bodies: Arc::default(),
+            heads: Arc::default(),
             departures: Arc::default(),
             _tasks: JoinSet::new(),
         };
         let (requests, connections) = (Arc::clone(&server.requests), Arc::clone(&server.connections));
         let (bodies, departures) = (Arc::clone(&server.bodies), Arc::clone(&server.departures));
+        let heads = Arc::clone(&server.heads);
         server._tasks.spawn(async move {
             let mut tasks = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -72,9 +76,11 @@ impl Server {
                 connections.fetch_add(1, SeqCst);
                 let (scripts, requests) = (scripts.clone(), Arc::clone(&requests));
                 let (bodies, departures) = (Arc::clone(&bodies), Arc::clone(&departures));
+                let heads = Arc::clone(&heads);
                 tasks.spawn(async move {
                     let mut stream = stream;
-                    while let Some(body) = read_request(&mut stream).await {
+                    while let Some((head, body)) = read_request(&mut stream).await {
+                        heads.lock().unwrap().push(head);
                         bodies.lock().unwrap().push(body);
                         let at = requests.fetch_add(1, SeqCst).min(scripts.len() - 1);
                         for act in &scripts[at] {
@@ -153,8 +159,8 @@ async fn perform(act: &Act, stream: &mut TcpStream, departures: &AtomicUsize) ->
     }
 }
 
-/// The body of the next request; `None` when there is none.
-async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+/// The next request's head and body; `None` when there is none.
+async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 << 10];
     let head = loop {
@@ -175,7 +181,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
             _ => return None,
         }
     }
-    Some(bytes.split_off(head))
+    Some((text, bytes.split_off(head)))
 }
 
 /// What a call came to.
