@@ -41,6 +41,11 @@ pub use crate::{
 };
 use crate::{reply::Failure, route::Route};
 
+/// The settings of WebSockets, for programs that show them to others' suites.
+pub mod websocket {
+    pub use crate::door::native::ws::settings::{close_code, config};
+}
+
 /// All routes of an app.
 pub fn router(app: App) -> Router {
     let guarded = mount(door::native::routes())

@@ -12,7 +12,7 @@ mod parts;
 mod sessions;
 mod sse;
 mod views;
-mod ws;
+pub(crate) mod ws;
 
 use crate::route::Route;
 

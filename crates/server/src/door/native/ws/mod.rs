@@ -2,6 +2,7 @@
 
 mod frames;
 mod handshake;
+pub(crate) mod settings;
 mod socket;
 
 use axum::{

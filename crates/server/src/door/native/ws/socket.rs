@@ -18,11 +18,14 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message, Utf8Bytes,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
     },
 };
 
-use super::frames::{self, Ack, Ask, Input, Nothing, Ref, Subscribe, Subscribed, Word};
+use super::{
+    frames::{self, Ack, Ask, Input, Nothing, Ref, Subscribe, Subscribed, Word},
+    settings,
+};
 use crate::{
     App,
     body::parse,
@@ -33,10 +36,7 @@ use crate::{
         views::{AcceptedBody, CancelledBody},
     },
     life::{Life, Sign},
-    limits::{
-        CLOSE_GRACE, WS_FRAME_BYTES, WS_MESSAGE_BYTES, WS_READ_BUFFER, WS_SILENCE, WS_SUBSCRIPTIONS,
-        WS_WRITE_BUFFER,
-    },
+    limits::{CLOSE_GRACE, WS_SILENCE, WS_SUBSCRIPTIONS},
     reply::{Answer, Failure},
 };
 
@@ -94,12 +94,7 @@ pub(super) async fn run(app: App, caller: Authenticated, upgrade: OnUpgrade) {
         Ok(Ok(upgraded)) => TokioIo::new(upgraded),
         _ => return,
     };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(WS_READ_BUFFER)
-        .write_buffer_size(WS_WRITE_BUFFER)
-        .max_message_size(Some(WS_MESSAGE_BYTES))
-        .max_frame_size(Some(WS_FRAME_BYTES));
-    let stream = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
+    let stream = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(settings::config())).await;
     let life = Life::of_websocket(&app, caller);
     let (waiting, following) = (FuturesUnordered::new(), HashMap::new());
     let mut socket = Socket { stream, life, waiting, following, heard: Instant::now() };
@@ -313,13 +308,5 @@ async fn within(
 }
 
 fn fault(error: &tungstenite::Error) -> Ending {
-    match error {
-        tungstenite::Error::Capacity(_) => Ending::Protocol(CloseCode::Size),
-        tungstenite::Error::Utf8(_) => Ending::Protocol(CloseCode::Invalid),
-        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            Ending::Gone
-        }
-        tungstenite::Error::Protocol(_) => Ending::Protocol(CloseCode::Protocol),
-        _ => Ending::Gone,
-    }
+    settings::close_code(error).map_or(Ending::Gone, Ending::Protocol)
 }
