@@ -37,23 +37,27 @@ pub(crate) fn build(transcript: &Transcript) -> Vec<Arc<SharedMessage>> {
     prompt.finish()
 }
 
-/// What a person's message contributes: not its empty texts.
+/// What a person's message, or a result, contributes: not its empty texts, and nothing only a model says.
 pub(crate) fn spoken(mut parts: Vec<Part>) -> Vec<Part> {
-    parts.retain(|part| part.as_text().is_none_or(|text| !text.trim().is_empty()));
+    parts.retain(|part| match part {
+        Part::Text { text } => !text.trim().is_empty(),
+        Part::Image { .. } | Part::File { .. } => true,
+        Part::Reasoning { .. } | Part::ToolCall { .. } => false,
+    });
     parts
 }
 
 /// What an assistant message contributes: not its empty texts; of a message that was broken off neither calls,
-/// which never ran, nor reasoning, which is not signed. Reasoning alone is not a message to any provider.
+/// which never ran, nor reasoning, which is not signed. Reasoning that nothing follows is no end of a message to any
+/// provider, and alone no message.
 pub(crate) fn said(mut parts: Vec<Part>, partial: bool) -> Vec<Part> {
     parts.retain(|part| match part {
         Part::Text { text } => !text.trim().is_empty(),
         Part::Reasoning { .. } | Part::ToolCall { .. } => !partial,
         Part::Image { .. } | Part::File { .. } => true,
     });
-    if parts.iter().all(|part| matches!(part, Part::Reasoning { .. })) {
-        parts.clear();
-    }
+    let end = parts.iter().rposition(|part| !matches!(part, Part::Reasoning { .. }));
+    parts.truncate(end.map_or(0, |last| last + 1));
     parts
 }
 
