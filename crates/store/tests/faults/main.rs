@@ -4,6 +4,7 @@
 
 mod backup;
 mod batch;
+mod delete;
 mod disk_full;
 mod latch;
 mod open;

@@ -190,3 +190,24 @@ async fn figures_of_a_start_with_a_hundred_thousand_sessions() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_the_store_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let scribes = talk(&store, &tenant(), 1, 1).await;
+    drop(store);
+    make_version_one(folder.path());
+    // In the way of the step's second statement; its first one would succeed.
+    stranger(folder.path()).execute_batch("CREATE INDEX audit_tenant ON audit (at)").unwrap();
+    assert!(matches!(refusal(folder.path()), OpenError::Other { .. }));
+    let raw = stranger(folder.path());
+    let made: i64 = raw
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'session_busy'", (), |row| row.get(0))
+        .unwrap();
+    let version: u32 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!((made, version), (0, 1));
+    raw.execute_batch("DROP INDEX audit_tenant").unwrap();
+    drop(raw);
+    assert_whole(&SqliteStore::open(folder.path()).unwrap(), &scribes).await;
+}
