@@ -22,6 +22,8 @@ mod refusal;
 mod session;
 mod store;
 mod summary;
+#[doc(hidden)]
+pub mod testing;
 mod tool;
 mod turn;
 mod turns;

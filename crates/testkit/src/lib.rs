@@ -9,6 +9,7 @@ mod gateway;
 mod model;
 pub mod store_suite;
 mod tools;
+pub mod validators;
 
 pub use client::{Client, View};
 pub use clock::{SeededEntropy, TestClock, ids};

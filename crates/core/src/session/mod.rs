@@ -18,6 +18,7 @@ pub use self::handle::{Accepted, Cancelled, SessionHandle};
 pub(crate) use self::{
     actor::Message,
     decide::{check_metadata, check_title},
+    state::State,
     transcript::{CallState, Entry, PendingCall, Transcript, calls_in},
 };
 use crate::feed::Feed;

@@ -5,6 +5,8 @@
 mod cancel;
 mod follow;
 mod idempotency;
+mod logs;
+mod prompts;
 mod queue;
 mod recovery;
 mod sessions;

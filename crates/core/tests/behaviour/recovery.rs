@@ -35,7 +35,7 @@ fn workshop(ledger: &CallLedger) -> Setup {
 }
 
 /// Checks what must hold of every log that nothing runs on any more.
-fn check_log(log: &[Envelope]) {
+pub(crate) fn check_log(log: &[Envelope]) {
     let mut open: Option<(TurnId, u32)> = None;
     let mut started: BTreeMap<CallId, Effect> = BTreeMap::new();
     for (envelope, seq) in log.iter().zip(1..) {

@@ -1,0 +1,174 @@
+//! Random conversations: whatever people, models, tools and crashes do, the log tells all of it.
+
+use std::{sync::Arc, time::Duration};
+
+use moongate_core::{MemoryStore, Piece, PromptMessage, Summary, testing};
+use moongate_protocol::{
+    Cancel, Effect, Envelope, ErrorCode, NewInput, Overlap, Part, SessionPatch, SessionState, StopReason,
+    WaitingOn,
+};
+use moongate_testkit::validators::validate;
+use moongate_testkit::{Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup, TestGateway, says};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::json;
+
+use crate::recovery::check_log;
+
+/// What somebody does.
+#[derive(Clone, Debug)]
+enum Deed {
+    Say(Overlap),
+    Cancel(bool),
+    /// Takes the input back that has waited longest.
+    Withdraw,
+    Rename,
+    /// Milliseconds go by.
+    Wait(u64),
+    Crash,
+    /// The wall clock is set.
+    Jump(i64),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let overlaps = vec![Overlap::Queue, Overlap::Queue, Overlap::Steer, Overlap::Interrupt, Overlap::Reject];
+    prop_oneof![
+        6 => select(overlaps).prop_map(Deed::Say),
+        1 => any::<bool>().prop_map(Deed::Cancel),
+        1 => Just(Deed::Withdraw),
+        1 => Just(Deed::Rename),
+        6 => (0_u64..60).prop_map(Deed::Wait),
+        1 => Just(Deed::Crash),
+        1 => (-86_400_000_i64..86_400_000).prop_map(Deed::Jump),
+    ]
+}
+
+/// One answer: steps a model may take, and how it ends.
+fn script() -> impl Strategy<Value = Script> {
+    let ms = Duration::from_millis;
+    let step = (0_u8..10, 0_u64..20).prop_map(move |(kind, pause)| (kind, pause));
+    (vec(step, 0..6), 0_u8..12).prop_map(move |(steps, end)| {
+        let script = steps.into_iter().fold(Script::new(), |script, (kind, pause)| {
+            let script = script.pause(ms(pause));
+            match kind {
+                0..=2 => script.text("word "),
+                3 => script.reasoning("hm", None),
+                4 => script.call("read", &json!({"n": pause})),
+                5 => script.call("send", &json!({"n": pause})),
+                6 => script.call("nothing", &json!({})),
+                7 => script.raw_call("read", "{oops"),
+                8 => script.waits_for(WaitingOn::RateLimit, ms(pause)),
+                _ => script.piece(Piece::Text(" ".into())),
+            }
+        });
+        match end {
+            0 => script.fault(ErrorCode::ProviderCut),
+            1 => script.fault(ErrorCode::ContextTooLong),
+            2 => script.hang(),
+            3 => script.finish(StopReason::MaxTokens),
+            4 => script.panic(),
+            _ => script.usage(5, 5).end(),
+        }
+    })
+}
+
+async fn do_deeds(kit: &mut TestGateway, id: moongate_protocol::SessionId, deeds: Vec<Deed>) {
+    for deed in deeds {
+        let session = kit.open(id).await;
+        match deed {
+            // What is refused leaves no trace, and the checks at the end would see one.
+            Deed::Say(overlap) => drop(session.submit(NewInput { overlap, ..says("say something") }).await),
+            Deed::Cancel(clear_queue) => drop(session.cancel(Cancel { turn: None, clear_queue }).await),
+            Deed::Withdraw => {
+                let queue = session.view().await.unwrap().queue;
+                if let Some(first) = queue.first() {
+                    drop(session.withdraw(first.input).await);
+                }
+            }
+            Deed::Rename => {
+                let title = Some("renamed".to_owned());
+                session.update(SessionPatch { title, ..SessionPatch::default() }).await.unwrap();
+            }
+            Deed::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Deed::Crash => kit.restart().await,
+            Deed::Jump(millis) => kit.clock().jump(millis),
+        }
+    }
+}
+
+/// Stops what runs and takes back what waits, until nothing does.
+async fn settle(kit: &TestGateway, id: moongate_protocol::SessionId) {
+    let session = kit.open(id).await;
+    loop {
+        let view = session.view().await.unwrap();
+        if view.state == SessionState::Idle && view.queue.is_empty() {
+            return;
+        }
+        session.cancel(Cancel { turn: None, clear_queue: true }).await.unwrap();
+    }
+}
+
+fn asks_for_a_summary(told: &[PromptMessage]) -> bool {
+    let Some(PromptMessage::User(parts)) = told.last() else { return false };
+    parts.last().and_then(Part::as_text).is_some_and(|text| text.starts_with("Summarise"))
+}
+
+/// Checks that the log alone says what the gateway knew while it ran.
+fn check_told(kit: &TestGateway, log: &[Envelope]) -> Result<(), TestCaseError> {
+    let prompts: Vec<Vec<PromptMessage>> =
+        (1..=log.len()).map(|end| testing::prompt(&log[..end]).unwrap()).collect();
+    for prompt in &prompts {
+        prop_assert_eq!(validate(prompt), Ok(()), "{:#?}", prompt);
+    }
+    // A model was never told anything but the prompt of some prefix of the log, and prefixes only grow.
+    let mut from = 0;
+    for told in kit.model().prompts() {
+        prop_assert_eq!(validate(&told), Ok(()));
+        if asks_for_a_summary(&told) {
+            continue;
+        }
+        let found = prompts[from..].iter().position(|prompt| *prompt == told);
+        prop_assert!(found.is_some(), "no prefix after {} gives {:#?}", from, told);
+        from += found.unwrap_or(0);
+    }
+    Ok(())
+}
+
+async fn converse(deeds: Vec<Deed>, scripts: Vec<Script>) -> Result<(), TestCaseError> {
+    let gate = Gate::new();
+    let model = ScriptedModel::answering(MODEL.parse().unwrap(), |_, _| Script::new().text("ok").end());
+    model.push(scripts);
+    let mut kit = Setup { store: Arc::new(MemoryStore::new()), ..Setup::default() }
+        .model(model)
+        .tool(ScriptedTool::new("read", Effect::Read).shows(&["a", "b"]))
+        .tool(ScriptedTool::new("send", Effect::Effect).waits_at(&gate))
+        .start()
+        .await;
+    let id = kit.session().await.id();
+    let mut client = kit.client(id).await;
+    do_deeds(&mut kit, id, deeds).await;
+    gate.open();
+    settle(&kit, id).await;
+    let log = kit.log(id).await;
+    check_log(&log);
+    let folded = Summary::fold(&log).unwrap();
+    prop_assert_eq!(&kit.disk().session(id).await.unwrap().unwrap().view, folded.view());
+    check_told(&kit, &log)?;
+    // One who followed before it all is led to the same log, through the crashes too.
+    let view = std::mem::take(&mut client.view);
+    let mut client = moongate_testkit::Client::resumed(kit.open(id).await.follow(view.position()), view);
+    while client.view.events.len() < log.len() {
+        client.next().await;
+    }
+    prop_assert_eq!(&client.view.events, &log);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn the_fold_of_the_log_is_what_the_gateway_knew(deeds in vec(deed(), 1..25), scripts in vec(script(), 0..12)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(converse(deeds, scripts))?;
+    }
+}
