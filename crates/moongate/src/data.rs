@@ -8,8 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use moongate_core::Ids;
 use moongate_server::AdminKey;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,9 @@ pub(crate) struct DataFolder(PathBuf);
 pub(crate) struct Running {
     /// Where it can be reached.
     pub(crate) url: String,
+    /// Its certificate, where it encrypts: DER in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
     /// It is a chat's own and ends with it.
     pub(crate) is_a_chat_s: bool,
 }
@@ -119,7 +124,10 @@ impl DataFolder {
         address: SocketAddr,
         is_a_chat_s: bool,
     ) -> Outcome<Announced> {
-        let running = Running { url: reachable(address, server.tls.is_some()), is_a_chat_s };
+        let certificate = server.tls.as_ref().and_then(|tls| CertificateDer::from_pem_file(&tls.cert).ok());
+        let url = reachable(address, server.tls.is_some());
+        let certificate = certificate.map(|der| STANDARD.encode(der));
+        let running = Running { url, certificate, is_a_chat_s };
         let path = self.0.join(RUNNING);
         let text = serde_json::to_vec(&running)?;
         let lock = self.write(RUNNING, &text).map_err(|error| cannot("write", &path, &error))?;
@@ -164,9 +172,9 @@ pub(crate) struct Announced {
 }
 
 impl Announced {
-    /// Where it can be reached.
-    pub(crate) fn url(&self) -> &str {
-        &self.running.url
+    /// What was left.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    client::{Client, Http},
+    client::{Client, announced},
     config::{self, Config},
     context::Context,
     data::{Announced, read_key},
@@ -85,7 +85,7 @@ fn tls(files: &config::Tls) -> Outcome<Tls> {
 fn greet(config: &Config, node: &Node, announced: &Announced) -> Outcome {
     let mut out = io::stdout().lock();
     let agents = &config.agents;
-    writeln!(out, "Moongate {} listens on {}", env!("CARGO_PKG_VERSION"), announced.url())?;
+    writeln!(out, "Moongate {} listens on {}", env!("CARGO_PKG_VERSION"), announced.running().url)?;
     if let Some(agent) = agents.by_name.get(&agents.default) {
         writeln!(out, "  agent  {} · model {}", agent.name, agent.model)?;
     }
@@ -205,7 +205,7 @@ impl Local {
     /// When its key cannot be read.
     pub(crate) fn client(&self) -> Outcome<Client> {
         let key = read_key(&self.node.data.admin_key_path())?;
-        Ok(Client::new(Http::new(self.announced.url(), key)?))
+        announced(self.announced.running(), key)
     }
 
     /// Stops it; unfinished turns go on at the next start.

@@ -1,11 +1,12 @@
 //! Finds the server to talk to.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 
-use super::{Client, Http};
+use super::{Client, Http, trust};
 use crate::{
     cli::Remote,
-    data::{DataFolder, read_key},
+    data::{DataFolder, Running, read_key},
     exit::{Failure, Outcome},
 };
 
@@ -31,8 +32,18 @@ pub(crate) async fn connect(remote: &Remote, data: &DataFolder) -> Outcome<Clien
 /// When its key cannot be read.
 pub(crate) async fn find_running(remote: &Remote, data: &DataFolder) -> Outcome<Option<Client>> {
     let Some(running) = data.running() else { return Ok(None) };
-    let client = Client::new(Http::new(&running.url, key(remote, data)?)?);
+    let client = announced(&running, key(remote, data)?)?;
     Ok(client.is_alive().await.then_some(client))
+}
+
+/// The server that left this word in the data folder.
+///
+/// # Errors
+/// When its address cannot be read.
+pub(crate) fn announced(running: &Running, key: SecretString) -> Outcome<Client> {
+    let certificate = running.certificate.as_deref().and_then(|text| STANDARD.decode(text).ok());
+    let trust = || certificate.map_or_else(trust::machine, |der| trust::only(der.into()));
+    Ok(Client::new(Http::new(&running.url, key, trust)?))
 }
 
 /// A server by its address. The key of this machine's own server is not shown to others.
@@ -46,7 +57,7 @@ fn named(url: &str, remote: &Remote, data: &DataFolder) -> Outcome<Client> {
             "say with --key-file which key to show {url}: admin.key is for the server on this machine only"
         )));
     }
-    Ok(Client::new(Http::new(url, key(remote, data)?)?))
+    Ok(Client::new(Http::new(url, key(remote, data)?, trust::machine)?))
 }
 
 fn key(remote: &Remote, data: &DataFolder) -> Outcome<SecretString> {

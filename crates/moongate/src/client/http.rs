@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header, uri:
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -125,7 +125,11 @@ impl Http {
     ///
     /// # Errors
     /// When the text is no address.
-    pub(crate) fn new(url: &str, key: SecretString) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        url: &str,
+        key: SecretString,
+        trust: impl FnOnce() -> Arc<ClientConfig>,
+    ) -> Result<Self, Failure> {
         let wrong =
             || Failure::Usage(format!("{url:?} is no server's address: it is like http://127.0.0.1:8137"));
         let uri: Uri = url.trim_end_matches('/').parse().map_err(|_| wrong())?;
@@ -139,7 +143,7 @@ impl Http {
             base: format!("{scheme}://{authority}").into(),
             host: host.into(),
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            tls: secure.then(trusted),
+            tls: secure.then(trust),
             key: Arc::new(key),
         })
     }
@@ -221,13 +225,4 @@ async fn check(answer: Response<Incoming>, connection: AbortOnDropHandle<()>) ->
         || CallError::Broken(format!("the server answered {status}; is it Moongate?")),
         |body| CallError::Refused { code: body.error.code, message: body.error.message },
     ))
-}
-
-/// TLS that trusts what the machine trusts.
-fn trusted() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Arc::new(config)
 }

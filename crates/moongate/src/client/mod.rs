@@ -3,6 +3,7 @@
 mod find;
 mod http;
 mod sse;
+mod trust;
 mod wire;
 
 use std::time::Duration;
@@ -14,13 +15,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 pub(crate) use self::{
-    find::{connect, find_running},
-    http::{CallError, Http},
+    find::{announced, connect, find_running},
+    http::CallError,
     sse::Message,
     wire::*,
 };
 use self::{
-    http::{Answer, Call},
+    http::{Answer, Call, Http},
     sse::Decoder,
 };
 

@@ -1,6 +1,10 @@
 //! `moongate chat` without a terminal: for scripts and pipes.
 
-use std::{io::Write as _, process::Stdio};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    process::Stdio,
+};
 
 use crate::home::{Home, Ran};
 
@@ -76,6 +80,45 @@ fn an_image_goes_along() {
     let text = home.write("text.txt", "no image");
     let ran = home.run(&["chat", "--image", text.to_str().unwrap(), "look"]);
     assert_eq!(ran.code, 2);
+}
+
+/// Answers one chat completion and says what was asked.
+fn upstream(listener: &TcpListener) -> String {
+    let (mut socket, _) = listener.accept().unwrap();
+    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    while !request.ends_with(b"}") {
+        let read = socket.read(&mut piece).unwrap();
+        assert_ne!(read, 0, "the request broke off");
+        request.extend_from_slice(&piece[..read]);
+    }
+    let answer = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello from afar\"}}]}\n\n\
+                  data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    socket.write_all(format!("{head}{answer}").as_bytes()).unwrap();
+    String::from_utf8(request).unwrap()
+}
+
+#[test]
+fn a_key_and_an_address_in_the_environment_are_enough() {
+    let home = Home::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || upstream(&listener));
+    let variables = [
+        ("OPENAI_BASE_URL", base.as_str()),
+        ("OPENAI_API_KEY", "s3cr3t-key"),
+        ("MOONGATE_MODEL", "some-model"),
+        ("MOONGATE_LOG", "trace"),
+    ];
+    let ran = Ran::of(&home.command(&["chat", "hi"]).envs(variables).output().unwrap());
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "Hello from afar\n"), "{}", ran.stderr);
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("POST /v1/chat/completions HTTP/1.1"), "{asked}");
+    assert!(
+        asked.contains("authorization: Bearer s3cr3t-key") && asked.contains("\"some-model\""),
+        "{asked}"
+    );
+    assert!(!ran.stderr.contains("s3cr3t-key"), "the key is in the log");
 }
 
 #[test]

@@ -2,7 +2,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use crate::home::{Home, Ran};
+
+fn pem(kind: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der))
+}
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -58,6 +64,27 @@ fn a_second_server_on_the_same_data_is_refused() {
     // The first one is as well as before, and still found.
     home.done(&["chat", "hello"]);
     drop(server);
+}
+
+#[test]
+fn an_encrypting_server_is_reached_by_the_certificate_it_left() {
+    let home = Home::new();
+    let made = rcgen::generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
+    home.write("cert.pem", &pem("CERTIFICATE", made.cert.der()));
+    home.write("key.pem", &pem("PRIVATE KEY", &made.signing_key.serialize_der()));
+    let tls = "[server]\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n";
+    let config = home.write("m.toml", tls);
+    let server = home.serve(&["--config", config.to_str().unwrap()]);
+    assert!(server.url.starts_with("https://"));
+    assert_eq!(home.done(&["chat", "/long 1"]), "word1.\n");
+    // Named by its address it is a server like any other, and nobody vouches for it.
+    let ran = home.run(&["sessions", "list", "--server", &server.url]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    home.write("cert.pem", "rubbish");
+    drop(server);
+    let ran = home.run(&["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("certificate"), "{ran:?}");
 }
 
 #[test]
