@@ -175,7 +175,7 @@ impl Actor {
             pending: transcript.pending_calls(),
             blobs: transcript.blobs.clone(),
             calls_made: turn.map_or(0, |turn| turn.model_calls),
-            window_used: turn.map_or(0, |turn| turn.window_used),
+            window_used: self.log.state.window_used,
         }
     }
 

@@ -23,8 +23,6 @@ pub(crate) struct OpenTurn {
     pub(crate) usage: UsageTotal,
     /// Answers and summaries so far; a provider need not count tokens for a call to count.
     pub(crate) model_calls: u64,
-    /// Tokens of the last model call's prompt and answer: how full the model's window is.
-    pub(crate) window_used: u64,
 }
 
 /// What a waiting input carries besides its words.
@@ -42,13 +40,21 @@ pub(crate) struct State {
     pub(crate) transcript: Transcript,
     pub(crate) turn: Option<OpenTurn>,
     pub(crate) waiting: BTreeMap<InputId, WaitingInput>,
+    /// Tokens of the last model call's prompt and answer: how full the model's window is.
+    pub(crate) window_used: u64,
 }
 
 impl State {
     /// The state after a log's first event; `None` unless that is `session.created`.
     pub(crate) fn begin(first: &Envelope) -> Option<Self> {
         let summary = Summary::begin(first)?;
-        Some(Self { summary, transcript: Transcript::default(), turn: None, waiting: BTreeMap::new() })
+        Some(Self {
+            summary,
+            transcript: Transcript::default(),
+            turn: None,
+            waiting: BTreeMap::new(),
+            window_used: 0,
+        })
     }
 
     /// Takes the next event in.
@@ -78,7 +84,6 @@ impl State {
                     author,
                     usage: UsageTotal::default(),
                     model_calls: 0,
-                    window_used: 0,
                 });
             }
             Event::TurnResumed(resumed) => {
@@ -96,12 +101,12 @@ impl State {
             Event::UsageRecorded(usage) => {
                 if let Some(turn) = &mut self.turn {
                     turn.usage.add_call(usage.tokens, usage.cost);
-                    turn.window_used = usage.tokens.input.saturating_add(usage.tokens.output);
                 }
+                self.window_used = usage.tokens.input.saturating_add(usage.tokens.output);
             }
             Event::ContextCompacted(_) => {
+                self.window_used = 0;
                 if let Some(turn) = &mut self.turn {
-                    turn.window_used = 0;
                     turn.model_calls += 1;
                 }
             }
