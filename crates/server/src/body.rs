@@ -60,6 +60,10 @@ impl FromRequest<App> for FileJson {
 /// Parses a body into a typed request: no unknown or repeated names, no deep nesting.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Answer<T> {
     strict::check(bytes).map_err(|error| Failure::invalid(format!("the body is not acceptable: {error}")))?;
+    // A list would be read as an object's fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Failure::invalid("the body is not acceptable: it is not an object"));
+    }
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Ok(value);
     }

@@ -108,8 +108,8 @@ fn operation(route: &Route, common: &[ErrorCode]) -> Operation {
         operation = operation.security(SecurityRequirement::new(KEY, [] as [&str; 0]));
     }
     if let Some(shape) = doc.body {
-        let required = if doc.body_optional { Required::False } else { Required::True };
-        let mut body = RequestBodyBuilder::new().required(Some(required));
+        // Also where it may be empty: its media type has to be sent all the same.
+        let mut body = RequestBodyBuilder::new().required(Some(Required::True));
         for (media_type, content) in shape.contents() {
             body = body.content(media_type, content);
         }

@@ -28,7 +28,6 @@ pub(crate) struct Doc {
     pub(crate) query: Option<fn() -> Vec<Parameter>>,
     pub(crate) headers: &'static [(&'static str, &'static str)],
     pub(crate) body: Option<Shape>,
-    pub(crate) body_optional: bool,
     pub(crate) replies: Vec<(u16, Shape)>,
     pub(crate) refusals: Vec<ErrorCode>,
 }
@@ -114,12 +113,6 @@ impl Route {
     /// Its JSON body.
     pub(crate) fn json<T: ToSchema>(self) -> Self {
         self.body(Shape::Json(Typed::of::<T>()))
-    }
-
-    /// Its JSON body, which may be left out.
-    pub(crate) fn optional_json<T: ToSchema>(mut self) -> Self {
-        self.doc.body_optional = true;
-        self.json::<T>()
     }
 
     /// Its body.

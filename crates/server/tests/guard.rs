@@ -230,6 +230,10 @@ async fn hostile_bodies_are_refused_and_write_nothing() {
         let (status, body) = read(gate.send(request.body(Body::from(bytes)).unwrap()).await).await;
         assert_eq!((status.as_u16(), is_refusal(&body)), (400, true), "{shown} {body}");
     }
+    // A list is not read as an object's fields in their order.
+    let request = gate.request("POST", &format!("{session}/fork")).header("content-type", "application/json");
+    let (status, body) = read(gate.send(request.body(Body::from("[null,null]")).unwrap()).await).await;
+    assert_eq!((status.as_u16(), is_refusal(&body)), (400, true), "{body}");
     assert_eq!(gate.get(&session).await.1["head"]["seq"], 1);
 }
 

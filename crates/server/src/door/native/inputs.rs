@@ -64,7 +64,7 @@ pub(super) fn routes() -> Vec<Route> {
             .writes(),
         Route::post("/sessions/{session}/cancel", post(cancel))
             .says("Stop the running turn; answered when that is on disk")
-            .optional_json::<CancelTurn>()
+            .json::<CancelTurn>()
             .ok::<CancelledBody>(200)
             .writes(),
     ]

@@ -57,7 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
             .writes(),
         Route::post("/sessions/{session}/fork", post(fork))
             .says("Make a session whose log begins as this one's")
-            .optional_json::<ForkSession>()
+            .json::<ForkSession>()
             .ok::<SessionBody>(201)
             .refuses(&[ErrorCode::InvalidPosition])
             .writes(),
@@ -226,7 +226,7 @@ async fn fork(
 #[serde(deny_unknown_fields)]
 struct MessageParams {
     /// Only messages before this event.
-    #[param(minimum = 1, value_type = Option<u64>)]
+    #[param(minimum = 1, value_type = Option<u64>, format = "uint64")]
     before: Option<Seq>,
     /// Most messages of a page.
     #[param(minimum = 1, maximum = 200, default = 50)]
