@@ -14,6 +14,8 @@ mod place;
 mod poison_turn;
 mod stop_under_load;
 mod strace;
+mod torn_log;
+mod upgrade;
 mod wait;
 mod write_errors;
 
@@ -98,9 +100,11 @@ const FAULTS: &[Fault] = &[
     fault("F02", "kill -9 under load", kill_under_load::kill_under_load),
     fault("F03", "no acknowledgement leaves before its flush", flush_order::no_ack_before_its_flush),
     fault("F06", "errors of writing and flushing", write_errors::a_failed_write_ends_acknowledging),
+    fault("F08", "a log cut off anywhere", torn_log::a_torn_log_keeps_what_was_whole),
     tested("F10", "upstream fault scripts", crates::upstream_scripts),
     tested("F11", "torn and damaged stores, streams cut at every byte", crates::cut_streams_and_stores),
     fault("F20", "a turn that ends the process", poison_turn::a_poison_turn_is_given_up),
+    fault("F26", "kill -9 in an upgrade; a newer store", upgrade::an_upgrade_survives_kills),
     fault("G16", "SIGTERM under load", stop_under_load::a_stop_under_load_is_clean),
 ];
 

@@ -22,7 +22,7 @@ pub(super) fn kill_at_every_syscall(campaign: &Campaign) -> Outcome {
         return Ok(Verdict::Skipped(reason));
     }
     let most = count(campaign)?;
-    let each = campaign.rounds(3, 40);
+    let each = campaign.rounds(10, 100);
     let (mut reached, mut points, mut tally) = (BTreeMap::new(), 0, Tally::default());
     for (kind, most) in &most {
         for number in spread(*most, each) {

@@ -25,7 +25,7 @@ const SHOWN: usize = 5;
 #[derive(Debug, Default)]
 pub(super) struct Ledger(BTreeMap<String, Entry>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     session: String,
     text: String,
@@ -95,6 +95,15 @@ impl Ledger {
         self.0.values().filter(|entry| entry.ack.is_some()).count()
     }
 
+    /// The same, as if only these had been acknowledged.
+    pub(super) fn promising(&self, keys: &BTreeSet<String>) -> Self {
+        let promised = |(key, entry): (&String, &Entry)| {
+            let ack = entry.ack.clone().filter(|_| keys.contains(key));
+            (key.clone(), Entry { ack, ..entry.clone() })
+        };
+        Self(self.0.iter().map(promised).collect())
+    }
+
     /// Sends what was not answered until it is, and some of the rest again.
     pub(super) fn settle(&mut self, api: &Api) -> Result<(), Failed> {
         let keys: Vec<(String, bool)> =
@@ -124,6 +133,10 @@ impl Ledger {
         }
         let (mut tally, mut wrong) = (Tally::default(), Vec::new());
         for (session, entries) in by_session {
+            let is_promised = entries.values().any(|entry| entry.ack.is_some());
+            if !is_promised && api.get(&format!("/api/v1/sessions/{session}")).is_ok_and(|a| a.status == 404) {
+                continue;
+            }
             let mut log = Err(io::Error::other("not asked"));
             wait_for(SETTLED, || {
                 log = api.log(session);

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -223,6 +224,26 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A new place with the data of one on which no server runs.
+pub(super) fn copy_data(campaign: &Campaign, of: &Place) -> Result<Place, Failed> {
+    let place = Place::new(campaign)?;
+    let copied = copy_folder(of.data(), place.data());
+    copied.map(|()| place).map_err(|e| Failed::cannot(format!("a copy of the data: {e}")))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        // The index of the log is of no use after a crash.
+        if entry.file_type()?.is_file() && entry.path().extension().is_none_or(|end| end != "db-shm") {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 fn append(path: &Path) -> Result<File, Failed> {
