@@ -51,16 +51,16 @@ pub(super) fn is_needed(work: &Work, info: &ModelInfo) -> bool {
 impl Turn {
     /// Has the model summarise what can be summarised and writes the summary down. `None` when there is
     /// nothing to summarise.
-    pub(super) async fn compact(&self, model: &Arc<dyn Model>) -> Step<Option<Work>> {
+    pub(super) async fn compact(&self, model: &Arc<dyn Model>, deadline: Instant) -> Step<Option<Work>> {
         match self.report(Vec::new(), Then::Compact).await? {
-            Verdict::Compact(Some(range)) => self.summarise(model, *range).await.map(Some),
+            Verdict::Compact(Some(range)) => self.summarise(model, *range, deadline).await.map(Some),
             Verdict::Compact(None) => Ok(None),
             Verdict::Stop => self.stop(Vec::new()).await.map(Some),
             Verdict::Go | Verdict::Call(_) | Verdict::Ended => Err(Over),
         }
     }
 
-    async fn summarise(&self, model: &Arc<dyn Model>, range: Range) -> Step<Work> {
+    async fn summarise(&self, model: &Arc<dyn Model>, range: Range, deadline: Instant) -> Step<Work> {
         let mut messages = range.prompt;
         let ask = vec![Part::text(INSTRUCTION)];
         match messages.last().map(|last| &***last) {
@@ -71,13 +71,17 @@ impl Turn {
             }
             _ => messages.push(Arc::new(PromptMessage::User(ask).into())),
         }
-        let request =
-            ModelRequest { system: Arc::clone(&self.setting.agent.system), messages, ..Default::default() };
+        // Messages with calls need their tools named, though none is to be called.
+        let request = ModelRequest {
+            system: Arc::clone(&self.setting.agent.system),
+            messages,
+            tools: self.setting.catalog.tool_specs(&self.setting.agent),
+            ..Default::default()
+        };
         let mut stream = model.call(request);
         // A summary is not part of the conversation: it is written where nobody follows.
         let unseen = Feed::new(self.session, self.feed.head());
         let mut answer = Answer::new(self.id, &self.ids);
-        let deadline = Instant::now() + self.limits.turn_duration;
         let mut pieces = Vec::new();
         let ended = loop {
             tokio::select! {
@@ -99,9 +103,15 @@ impl Turn {
         if let Some(tokens) = answer.usage {
             events.push(self.summary_usage(stream.model(), tokens));
         }
+        let summary = Part::join_text(&answer.parts());
         match ended {
+            Ended::Complete(_) if summary.trim().is_empty() => {
+                let fault =
+                    Fault::new(ErrorCode::ProviderProtocol, "the model gave no summary when it was asked");
+                self.fail(events, fault).await?;
+                Err(Over)
+            }
             Ended::Complete(_) => {
-                let summary = Part::join_text(&answer.parts());
                 let item: ItemId = new_item(&self.ids);
                 let (turn, from, to) = (self.id, range.from, range.to);
                 events.push(Event::ContextCompacted(ContextCompacted { turn, from, to, item, summary }));

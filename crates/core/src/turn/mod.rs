@@ -142,7 +142,7 @@ impl Turn {
                 if let Some(committed) = committed.take() {
                     committed.await.map_err(|_| Over)?;
                 }
-                if let Some(compacted) = self.compact(&model).await? {
+                if let Some(compacted) = self.compact(&model, deadline).await? {
                     work = compacted;
                     continue;
                 }
@@ -196,7 +196,7 @@ impl Turn {
             }
             Ended::Failed(fault) => {
                 if fault.code == ErrorCode::ContextTooLong
-                    && let Some(work) = self.compact(model).await?
+                    && let Some(work) = self.compact(model, deadline).await?
                 {
                     return Ok(Some(work));
                 }
