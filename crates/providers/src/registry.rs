@@ -121,6 +121,13 @@ impl Models for Registry {
         Some(Arc::new(Retrying::new(once, known.provider.retry, budget)))
     }
 
+    fn get_with_fallbacks(&self, name: &ModelName, fallbacks: &[ModelName]) -> Option<Arc<dyn Model>> {
+        match (self.chain(name, fallbacks), fallbacks) {
+            (None, [next, rest @ ..]) => self.get_with_fallbacks(next, rest),
+            (found, _) => found,
+        }
+    }
+
     fn list(&self) -> Vec<ModelInfo> {
         let mut infos: Vec<ModelInfo> = self.demo.iter().map(|demo| demo.info().clone()).collect();
         for (name, known) in &self.providers {

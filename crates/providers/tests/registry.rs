@@ -4,10 +4,12 @@
 
 mod support;
 
-use moongate_core::Models;
-use moongate_protocol::{ErrorCode, MicroUsd};
+use std::sync::Arc;
+
+use moongate_core::{ModelRequest, Models, Piece, PromptMessage};
+use moongate_protocol::{ErrorCode, MicroUsd, Part, StopReason};
 use moongate_providers::{
-    Auth, ConfigFault, Preset, PriceTable, ProbeFault, ProviderConfig, Quirks, Registry, Wire,
+    Auth, ConfigFault, Preset, PriceTable, ProbeFault, ProviderConfig, Quirks, Registry, RetryPolicy, Wire,
 };
 use support::{
     Act, Server, call, model,
@@ -27,6 +29,27 @@ fn a_models_name_is_split_at_its_first_slash() {
     for unknown in ["openrouter", "openrouter/", "openai/gpt-5", "builtin/other", "/x"] {
         assert_eq!(get(unknown), None, "{unknown}");
     }
+}
+
+#[tokio::test]
+async fn a_fallback_stands_in_for_a_model_that_cannot_answer_or_is_not_there() {
+    // Nothing listens where this provider is said to be.
+    let mut down = provider("down");
+    down.retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+    let registry = Registry::new([down], PriceTable::default()).unwrap();
+    let demo = ["builtin/demo".parse().unwrap()];
+    for first in ["down/model", "gone/model"] {
+        let model = registry.get_with_fallbacks(&first.parse().unwrap(), &demo).unwrap();
+        let said = Arc::new(PromptMessage::User(vec![Part::text("hello")]).into());
+        let mut stream = model.call(ModelRequest { messages: vec![said], ..ModelRequest::default() });
+        let mut pieces = Vec::new();
+        while !matches!(pieces.last(), Some(Piece::Finish(_) | Piece::Fault(_))) {
+            stream.next(&mut pieces).await;
+        }
+        assert_eq!(pieces.last(), Some(&Piece::Finish(StopReason::EndTurn)), "{first}");
+        assert_eq!(stream.model().name.as_str(), "builtin/demo");
+    }
+    assert!(registry.get_with_fallbacks(&"gone/model".parse().unwrap(), &[]).is_none());
 }
 
 #[test]
