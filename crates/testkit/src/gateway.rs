@@ -136,6 +136,12 @@ impl TestGateway {
         (self.gateway, self.store) = begin(&self.setup, &self.clock, self.life);
     }
 
+    /// Starts the process again with another set-up, without taking up what was interrupted.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.setup);
+        self.restart_unrecovered();
+    }
+
     /// Takes up what was interrupted, as a process does when it starts.
     ///
     /// # Panics

@@ -139,6 +139,17 @@ enum Block<'a> {
     Other,
 }
 
+impl<'a> Block<'a> {
+    fn of(part: &'a Part) -> Self {
+        match part {
+            Part::Text { text } => Self::Text(text),
+            Part::Reasoning { .. } => Self::Thinking,
+            Part::ToolCall { call, .. } => Self::ToolUse(call),
+            Part::Image { .. } | Part::File { .. } => Self::Other,
+        }
+    }
+}
+
 /// The roles alternate and a user begins; "`tool_use` ids were found without `tool_result` blocks immediately
 /// after", results first; "text content blocks must contain non-whitespace text"; "the final block in an
 /// assistant message cannot be `thinking`"; ids are unique.
@@ -204,13 +215,7 @@ fn check_blocks(at: usize, blocks: &[Block<'_>]) -> Result<(), Fault> {
 }
 
 fn blocks(parts: &[Part]) -> Vec<Block<'_>> {
-    let block = |part| match part {
-        &Part::Text { ref text } => Block::Text(text),
-        Part::Reasoning { .. } => Block::Thinking,
-        Part::ToolCall { call, .. } => Block::ToolUse(call),
-        Part::Image { .. } | Part::File { .. } => Block::Other,
-    };
-    parts.iter().map(block).collect()
+    parts.iter().map(Block::of).collect()
 }
 
 #[cfg(test)]

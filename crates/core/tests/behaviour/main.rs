@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
 mod cancel;
+mod compaction;
 mod follow;
 mod idempotency;
+mod limits;
 mod logs;
 mod prompts;
 mod queue;
