@@ -39,7 +39,9 @@ pub(crate) async fn serve(context: &Context) -> Outcome {
     if recovered > 0 {
         tracing::info!(sessions = recovered, "unfinished sessions go on");
     }
-    greet(&config, &node, &announced)?;
+    if greet(&config, &node, &announced).is_err() {
+        tracing::info!(server.url = announced.running().url, "standard output is closed; the server runs");
+    }
     let shutdown = CancellationToken::new();
     let ended = tokio::select! {
         () = server.run(shutdown.clone(), config.server.drain) => Ended::Drained,

@@ -32,14 +32,20 @@ impl Terminal {
     /// What this process writes to.
     pub(crate) fn find(env: &Environment) -> Self {
         let is_terminal = io::stdout().is_terminal();
-        let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        Self {
+        let found = Self {
             is_terminal,
             is_interactive: is_terminal && io::stdin().is_terminal(),
             shows_status: io::stderr().is_terminal() && !env.no_color(),
             color: is_terminal && !env.no_color(),
-            width: width.filter(|width| *width >= 20).unwrap_or(USUAL_WIDTH),
-        }
+            width: USUAL_WIDTH,
+        };
+        found.measured()
+    }
+
+    /// The same, as wide as it is now.
+    pub(crate) fn measured(self) -> Self {
+        let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Self { width: width.filter(|width| *width >= 20).unwrap_or(self.width), ..self }
     }
 
     /// A text in a style, where colours are wanted.

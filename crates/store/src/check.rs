@@ -1,16 +1,29 @@
 //! Reads everything and says what is wrong with it.
 
+use std::path::Path;
+
 use moongate_core::{CheckReport, StoreError};
 use rusqlite::{Connection, Result};
 
 use crate::{
+    connect,
     error::reading,
+    folder::DATABASE,
     read::session,
     walk::{Step, Walked, sessions, walk},
 };
 
 /// Most faults of the file itself that are listed.
 const MAX_FILE_FAULTS: usize = 100;
+
+/// Checks the store in a folder, also while another process owns it. Blocks.
+///
+/// # Errors
+/// When the store cannot be read at all.
+pub fn check_folder(folder: &Path) -> std::result::Result<CheckReport, StoreError> {
+    let connection = connect::reader(&folder.join(DATABASE)).map_err(|error| reading(&error))?;
+    check(&connection)
+}
 
 /// Looks at the file, then at each session: its sums, its numbers, its events, and its row against the fold
 /// of its log. Sees one moment of the store; it may be in use.

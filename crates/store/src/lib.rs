@@ -28,5 +28,6 @@ mod walk;
 mod writer;
 
 pub use backup::{Restored, backup, restore};
+pub use check::check_folder;
 pub use error::OpenError;
 pub use store::SqliteStore;

@@ -264,6 +264,9 @@ impl Render {
 impl View for Render {
     fn own(&mut self, input: InputId) {
         self.own = Some(input);
+        self.terminal = self.terminal.measured();
+        self.markdown = Markdown::new(width(self.terminal));
+        self.wrap = Wrap::at(width(self.terminal));
         self.begun = Instant::now();
         self.answered = false;
     }

@@ -277,7 +277,7 @@ pub(crate) struct UsageArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Read every session's log and compare what is derived from it (the server must not run)
+    /// Read every session's log and compare what is derived from it, also while a server runs
     #[arg(long)]
     pub(crate) check: bool,
     /// Build lists, search and usage anew from the logs (the server must not run)

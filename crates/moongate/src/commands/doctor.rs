@@ -148,14 +148,8 @@ async fn server(data: &DataFolder, findings: &mut Findings) -> bool {
 }
 
 async fn store(args: &DoctorArgs, config: &Config, is_running: bool, findings: &mut Findings) {
-    let wanted = args.check || args.rebuild;
     if is_running {
-        let (verdict, text) = if wanted {
-            (Verdict::Bad, "in use: stop the server to check or rebuild")
-        } else {
-            (Verdict::Note, "in use; --check reads every log while no server runs")
-        };
-        return findings.add("store", verdict, text);
+        return store_in_use(args, config, findings).await;
     }
     if !config.store.join("moongate.db").exists() {
         return findings.add("store", Verdict::Note, "there is none yet");
@@ -175,6 +169,22 @@ async fn store(args: &DoctorArgs, config: &Config, is_running: bool, findings: &
         Err(error) => findings.add("store", Verdict::Bad, error.to_string()),
     }
     store.close().await;
+}
+
+/// The store of a running server can be read, not changed.
+async fn store_in_use(args: &DoctorArgs, config: &Config, findings: &mut Findings) {
+    if args.rebuild {
+        return findings.add("store", Verdict::Bad, "in use: stop the server to rebuild");
+    }
+    if !args.check {
+        return findings.add("store", Verdict::Note, "in use; --check reads every log");
+    }
+    let folder = config.store.clone();
+    match tokio::task::spawn_blocking(move || moongate_store::check_folder(&folder)).await {
+        Ok(Ok(report)) => report_on("whole", &report, findings),
+        Ok(Err(error)) => findings.add("store", Verdict::Bad, error.to_string()),
+        Err(error) => findings.add("store", Verdict::Bad, error.to_string()),
+    }
 }
 
 fn report_on(word: &str, report: &CheckReport, findings: &mut Findings) {

@@ -100,6 +100,8 @@ fn the_doctor_finds_what_is_wrong() {
     assert!(home.done(&["doctor", "--rebuild"]).contains("rebuilt"));
     let server = home.serve(&[]);
     assert!(home.done(&["doctor"]).contains(&server.url));
+    assert!(home.done(&["doctor", "--check"]).contains("whole: 1 sessions"));
+    assert_eq!(home.run(&["doctor", "--rebuild"]).code, 1, "nothing is rebuilt under a server's feet");
     drop(server);
     let config = home.write(
         "m.toml",
