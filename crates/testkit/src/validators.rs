@@ -109,7 +109,7 @@ pub fn openai_responses(prompt: &[PromptMessage]) -> Result<(), Fault> {
     for (at, item) in items.iter().enumerate() {
         match item {
             Item::FunctionCall(call) => {
-                ensure(calls.insert(*call), || format!("{at}: {call} is not unique"))?
+                ensure(calls.insert(*call), || format!("{at}: {call} is not unique"))?;
             }
             Item::FunctionCallOutput(call) => {
                 ensure(calls.contains(call), || format!("{at}: no function call for the output {call}"))?;
