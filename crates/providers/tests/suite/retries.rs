@@ -1,7 +1,5 @@
 //! When a call is made again, and by whom it is answered, on a clock of our own.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has to panic")]
-
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},

@@ -1,22 +1,20 @@
 //! Every row of the upstream fault table (`docs/upstream-faults.md`), in its order, on all three wires.
 
-mod support;
-
 use std::{
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
-use moongate_core::Models;
-use moongate_protocol::{ErrorCode, StopReason, Tokens};
-use moongate_providers::{PriceTable, ProviderConfig, Registry, Timeouts, Wire};
-use support::{
+use crate::support::{
     Act, Outcome, Server, call, eager, model, quick,
     wires::{
         answer, arguments, begin, begin_call, chunk, cut, end, end_with_usage, error, head, last_chunk,
         overloaded, ping, stream, stream_head, text, tool_call, whole,
     },
 };
+use moongate_core::Models;
+use moongate_protocol::{ErrorCode, StopReason, Tokens};
+use moongate_providers::{PriceTable, ProviderConfig, Registry, Timeouts, Wire};
 
 /// Calls a provider with this script and says what came of it and how often it was asked.
 async fn play(wire: Wire, scripts: Vec<Vec<Act>>) -> (Outcome, usize) {
@@ -89,7 +87,7 @@ async fn row_3_a_certificate_nobody_vouches_for() {
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let roots = vec![trusted.cert.der().clone()];
     for (certificate, code) in [(&trusted, None), (&other, Some(ErrorCode::ProviderUnreachable))] {
-        let address = support::tls::tls_server(certificate).await;
+        let address = crate::support::tls::tls_server(certificate).await;
         for wire in Wire::ALL {
             let mut config =
                 ProviderConfig::new("p", wire, format!("https://localhost:{address}/v1").parse().unwrap());

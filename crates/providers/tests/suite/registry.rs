@@ -1,19 +1,15 @@
 //! Finding models by name, what their providers are sent, and what `doctor` asks them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has to panic")]
-
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{
+    Act, Server, call, model,
+    wires::{answer, chunk, error, head, last_chunk, stream, whole},
+};
 use moongate_core::{ModelRequest, Models, Piece, PromptMessage};
 use moongate_protocol::{ErrorCode, MicroUsd, Part, StopReason};
 use moongate_providers::{
     Auth, ConfigFault, Preset, PriceTable, ProbeFault, ProviderConfig, Quirks, Registry, RetryPolicy, Wire,
-};
-use support::{
-    Act, Server, call, model,
-    wires::{answer, chunk, error, head, last_chunk, stream, whole},
 };
 
 fn provider(name: &str) -> ProviderConfig {

@@ -1,15 +1,13 @@
 //! What becomes of connections: kept, found stale, given up.
 
-mod support;
-
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use moongate_core::Piece;
-use moongate_providers::{RetryPolicy, Wire};
-use support::{
+use crate::support::{
     Act, Server, call, model, request,
     wires::{answer, begin, chunk, last_chunk, stream, stream_head, text, whole},
 };
+use moongate_core::Piece;
+use moongate_providers::{RetryPolicy, Wire};
 use tokio::time::sleep;
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! The demo model, as people and tests use it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has to panic")]
-
 use std::{sync::Arc, time::Duration};
 
 use moongate_core::{Model, ModelRequest, Models, Piece, PromptMessage};

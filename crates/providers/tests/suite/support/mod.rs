@@ -1,6 +1,4 @@
 //! A provider that does exactly what a script says, byte by byte, and what a call to it came to.
-#![allow(dead_code, reason = "each test program uses its own part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has to panic")]
 
 pub(crate) mod tls;
 pub(crate) mod wires;
