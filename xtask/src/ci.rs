@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    deny, e2e, readme,
+    deny, e2e, fault, readme,
     shell::{self, Failed, cargo, report},
     tidy,
 };
@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: |_| clippy() },
     Step { name: "doc", run: |_| documentation() },
     Step { name: "test", run: tests },
+    Step { name: "fault", run: |_| fault::run(&fault::Options::SHORT) },
     Step { name: "upstreams", run: |_| upstreams() },
 ];
 

@@ -4,7 +4,9 @@
 //! left against the ledger of what was acknowledged.
 
 mod api;
+mod clock_jumps;
 mod crates;
+mod disk_full;
 mod flush_order;
 mod kill_at_syscall;
 mod kill_under_load;
@@ -12,10 +14,13 @@ mod ledger;
 mod load;
 mod place;
 mod poison_turn;
+mod reconnect_storm;
+mod slow_readers;
 mod stop_under_load;
 mod strace;
 mod torn_log;
 mod upgrade;
+mod view;
 mod wait;
 mod write_errors;
 
@@ -99,12 +104,16 @@ const FAULTS: &[Fault] = &[
     fault("F01", "kill -9 at system calls of a scripted turn", kill_at_syscall::kill_at_every_syscall),
     fault("F02", "kill -9 under load", kill_under_load::kill_under_load),
     fault("F03", "no acknowledgement leaves before its flush", flush_order::no_ack_before_its_flush),
+    fault("F05", "a full disk", disk_full::a_full_disk_loses_nothing),
     fault("F06", "errors of writing and flushing", write_errors::a_failed_write_ends_acknowledging),
     fault("F08", "a log cut off anywhere", torn_log::a_torn_log_keeps_what_was_whole),
     tested("F10", "upstream fault scripts", crates::upstream_scripts),
     tested("F11", "torn and damaged stores, streams cut at every byte", crates::cut_streams_and_stores),
+    fault("F12", "clients that come and go", reconnect_storm::reconnecting_misses_nothing),
+    fault("F14", "clients that stop reading", slow_readers::slow_readers_harm_nobody),
     fault("F20", "a turn that ends the process", poison_turn::a_poison_turn_is_given_up),
     fault("F26", "kill -9 in an upgrade; a newer store", upgrade::an_upgrade_survives_kills),
+    fault("F27", "jumps of the clock", clock_jumps::clock_jumps_change_nothing),
     fault("G16", "SIGTERM under load", stop_under_load::a_stop_under_load_is_clean),
 ];
 

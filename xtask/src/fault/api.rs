@@ -163,11 +163,6 @@ impl Stream {
             }
         }
     }
-
-    /// The connection itself.
-    pub(super) fn socket(&self) -> &TcpStream {
-        self.body.get_ref().reader.get_ref()
-    }
 }
 
 /// The bytes of an answer, without their transport.

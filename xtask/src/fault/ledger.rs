@@ -134,7 +134,8 @@ impl Ledger {
         let (mut tally, mut wrong) = (Tally::default(), Vec::new());
         for (session, entries) in by_session {
             let is_promised = entries.values().any(|entry| entry.ack.is_some());
-            if !is_promised && api.get(&format!("/api/v1/sessions/{session}")).is_ok_and(|a| a.status == 404) {
+            if !is_promised && api.get(&format!("/api/v1/sessions/{session}")).is_ok_and(|a| a.status == 404)
+            {
                 continue;
             }
             let mut log = Err(io::Error::other("not asked"));

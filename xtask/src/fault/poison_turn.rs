@@ -8,7 +8,7 @@ use super::{Campaign, Outcome, Verdict, api::Api, ledger::Ledger, place::Place, 
 use crate::shell::Failed;
 
 /// A turn that is certainly not over before the server is killed.
-const POISON: &str = "/slow 200\n/long 1000";
+const POISON: &str = "/slow 20\n/long 1000";
 const ATTEMPTS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(20);
 

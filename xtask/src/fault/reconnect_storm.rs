@@ -1,0 +1,89 @@
+//! F12: clients follow running turns, drop off at random moments and come back. None misses or repeats anything.
+
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+
+use super::{Campaign, Outcome, Verdict, api::Api, ledger::Ledger, place::Place, view::View, wait::Chance};
+use crate::shell::Failed;
+
+const SESSIONS: usize = 8;
+const TURN: &str = "/slow 4\n/long 150";
+const TURNS: usize = 4;
+/// Most frames a client reads before it drops off.
+const FRAMES: u64 = 120;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+pub(super) fn reconnecting_misses_nothing(campaign: &Campaign) -> Outcome {
+    let place = Place::new(campaign)?;
+    let (server, api) = place.serve()?;
+    let (mut ledger, mut sessions) = (Ledger::default(), Vec::new());
+    for number in 0..SESSIONS {
+        let session = api.create_session().map_err(|e| Failed::new(e.to_string()))?;
+        for turn in 0..TURNS {
+            ledger.say(&api, &session, &format!("{number}-{turn}"), TURN)?;
+        }
+        sessions.push(session);
+    }
+    let count = campaign.rounds(200, 1000);
+    let mut chance = Chance::new(campaign.seed);
+    let clients: Vec<Result<(View, usize), Failed>> = thread::scope(|scope| {
+        let start = |number: usize| {
+            let (api, session) = (&api, &sessions[number % SESSIONS]);
+            let chance = Chance::new(chance.below(u64::MAX));
+            scope.spawn(move || follow(api, session, chance))
+        };
+        let threads: Vec<_> = (0..count).map(start).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(Failed::new("a panic"))))
+            .collect()
+    });
+    let tally = ledger.verify(&api)?;
+    let logs: Result<Vec<_>, _> = sessions.iter().map(|session| api.log(session)).collect();
+    let logs = logs.map_err(|e| Failed::new(e.to_string()))?;
+    let (mut connections, mut deltas) = (0, 0);
+    for (number, client) in clients.into_iter().enumerate() {
+        let (view, times) = client?;
+        let log = &logs[number % SESSIONS];
+        view.verify(log)?;
+        if view.events.len() != log.len() {
+            return Err(Failed::new("a client stopped before the end"));
+        }
+        connections += times;
+        deltas += view.deltas;
+    }
+    server.stop()?;
+    Ok(Verdict::Passed(format!(
+        "{count} clients over {connections} connections, {deltas} deltas: no gap, no repeat; {tally}"
+    )))
+}
+
+/// Follows a session to the end of its turns, over as many connections as chance wants.
+fn follow(api: &Api, session: &str, mut chance: Chance) -> Result<(View, usize), Failed> {
+    let (mut view, mut connections) = (View::default(), 0);
+    let began = Instant::now();
+    while view.ended_turns < TURNS {
+        if began.elapsed() > PATIENCE {
+            return Err(Failed::new(format!("{} turns ended in {PATIENCE:?}", view.ended_turns)));
+        }
+        connections += 1;
+        let frames = chance.below(FRAMES);
+        let read = some_frames(api, session, &mut view, frames);
+        read.map_err(|e| Failed::new(format!("connection {connections}: {e}")))?;
+    }
+    Ok((view, connections))
+}
+
+fn some_frames(api: &Api, session: &str, view: &mut View, count: u64) -> io::Result<()> {
+    let mut stream = api.follow(session, view.position().as_deref())?;
+    for _ in 0..=count {
+        let Some(frame) = stream.next()? else { return Ok(()) };
+        view.take(frame);
+        if view.ended_turns == TURNS {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

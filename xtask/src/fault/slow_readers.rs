@@ -1,0 +1,85 @@
+//! F14: clients that stop reading while long answers stream. The others get everything at once, memory stays
+//! bounded, and who comes back misses nothing.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Campaign, Outcome, Verdict,
+    api::{Api, Stream},
+    ledger::Ledger,
+    place::Place,
+    view::View,
+};
+use crate::shell::Failed;
+
+/// A turn of about a megabyte, and how many of them.
+const TURN: &str = "/long 100000";
+const TURNS: usize = 12;
+/// How long one such turn may take a reader that keeps up.
+const TURN_MOST: Duration = Duration::from_secs(20);
+/// What one stalled client may cost beyond its share of what is running, in KiB: its follower's bound, and a
+/// message that is being sent.
+const EACH_KIB: u64 = 4 * 1024 + 2 * 1024;
+/// What the answers themselves may cost, in KiB.
+const BESIDE_KIB: u64 = 128 * 1024;
+
+pub(super) fn slow_readers_harm_nobody(campaign: &Campaign) -> Outcome {
+    let place = Place::new(campaign)?;
+    let (server, api) = place.serve()?;
+    let session = api.create_session().map_err(|e| Failed::new(e.to_string()))?;
+    let count = campaign.rounds(20, 200);
+    let before = server.resident_kib();
+    let stalled: Result<Vec<Stream>, _> = (0..count).map(|_| api.follow(&session, None)).collect();
+    let stalled = stalled.map_err(|e| Failed::new(e.to_string()))?;
+    let mut reader = api.follow(&session, None).map_err(|e| Failed::new(e.to_string()))?;
+    let (mut view, mut ledger) = (View::default(), Ledger::default());
+    let (mut slowest, mut most_kib) = (Duration::ZERO, before);
+    for turn in 1..=TURNS {
+        let began = Instant::now();
+        ledger.say(&api, &session, &format!("turn-{turn}"), TURN)?;
+        while view.ended_turns < turn {
+            let frame = reader.next().map_err(|e| server.fault(&format!("a healthy reader: {e}")))?;
+            view.take(frame.ok_or_else(|| server.fault("a healthy reader was disconnected"))?);
+            most_kib = most_kib.max(server.resident_kib());
+        }
+        slowest = slowest.max(began.elapsed());
+    }
+    let tally = ledger.settle_and_verify(&api)?;
+    let log = api.log(&session).map_err(|e| Failed::new(e.to_string()))?;
+    view.verify(&log)?;
+    let grown = most_kib.saturating_sub(before);
+    let bound = EACH_KIB * count as u64 + BESIDE_KIB;
+    if slowest > TURN_MOST || grown > bound {
+        return Err(Failed::new(format!(
+            "beside {count} stalled readers a turn took {slowest:?} and memory grew by {grown} KiB of {bound}"
+        )));
+    }
+    let mut cut = 0;
+    for stream in stalled {
+        cut += usize::from(catch_up(&api, &session, stream, &log)?);
+    }
+    server.stop()?;
+    Ok(Verdict::Passed(format!(
+        "{count} stalled readers ({cut} disconnected, all caught up), the slowest turn of another {} ms, memory \
+         {} MiB more; {tally}",
+        slowest.as_millis(),
+        grown / 1024
+    )))
+}
+
+/// Reads what a stalled client was left with, and the rest on a new connection; whether it had been cut off.
+fn catch_up(api: &Api, session: &str, mut stream: Stream, log: &[serde_json::Value]) -> Result<bool, Failed> {
+    let (mut view, mut cut) = (View::default(), false);
+    while view.events.len() < log.len() {
+        match stream.next() {
+            Ok(Some(frame)) => view.take(frame),
+            Ok(None) | Err(_) if cut => return Err(Failed::new("a client that came back was cut off")),
+            Ok(None) | Err(_) => {
+                cut = true;
+                let again = api.follow(session, view.position().as_deref());
+                stream = again.map_err(|e| Failed::new(format!("coming back: {e}")))?;
+            }
+        }
+    }
+    view.verify(log).map(|()| cut)
+}
