@@ -80,7 +80,7 @@ impl FromRequestParts<App> for Authenticated {
 /// Who may come in, and who came in lately.
 pub(crate) struct Callers {
     store: Arc<dyn Store>,
-    admin: Entry,
+    admin: Arc<Known>,
     admin_hash: KeyHash,
     remembered: RwLock<Remembered>,
     failures: Failures,
@@ -101,10 +101,9 @@ struct Entry {
 
 impl Callers {
     pub(crate) fn new(store: Arc<dyn Store>, admin: &AdminKey) -> Self {
-        let admin_entry = Entry { known: Arc::new(administrator()), verified: Instant::now() };
         Self {
             store,
-            admin: admin_entry,
+            admin: Arc::new(administrator()),
             admin_hash: admin.hash,
             remembered: RwLock::default(),
             failures: Failures::default(),
@@ -121,21 +120,18 @@ impl Callers {
         address: IpAddr,
         now: Timestamp,
     ) -> Answer<Authenticated> {
-        let presented = match credential(headers) {
-            Ok(text) => text.and_then(Presented::parse),
-            Err(failure) => return Err(failure),
-        };
-        if let Some(presented) = &presented
-            && let Some(known) = self.recall(presented)
-        {
+        let text = credential(headers)?;
+        let hash = text.map(KeyHash::of);
+        // Known by its hash alone: most requests are not even parsed.
+        if let Some(known) = hash.and_then(|hash| self.recall(hash)) {
             return admit(known, address, now);
         }
         if let Some(wait) = self.failures.wait(address) {
             let message = "too many failed attempts; try again later";
             return Err(Refusal::later(ErrorCode::RateLimited, message, wait).into());
         }
-        let found = match presented {
-            Some(presented) if presented.kind == Kind::Api => self.look_up(presented, now).await?,
+        let found = match (text.and_then(Presented::parse), hash) {
+            (Some(key), Some(hash)) if key.kind == Kind::Api => self.look_up(key.id, hash, now).await?,
             _ => None,
         };
         match found {
@@ -175,20 +171,20 @@ impl Callers {
     }
 
     /// A caller that was verified a moment ago.
-    fn recall(&self, presented: &Presented) -> Option<Arc<Known>> {
-        if presented.kind == Kind::Admin {
-            return presented.hash.matches(&self.admin_hash.0).then(|| Arc::clone(&self.admin.known));
+    fn recall(&self, hash: KeyHash) -> Option<Arc<Known>> {
+        if hash.matches(&self.admin_hash.0) {
+            return Some(Arc::clone(&self.admin));
         }
         let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = remembered.by_hash.get(&presented.hash)?;
+        let entry = remembered.by_hash.get(&hash)?;
         (entry.verified.elapsed() < KEY_BELIEVED).then(|| Arc::clone(&entry.known))
     }
 
-    async fn look_up(&self, presented: Presented, now: Timestamp) -> Answer<Option<Arc<Known>>> {
+    async fn look_up(&self, id: KeyId, hash: KeyHash, now: Timestamp) -> Answer<Option<Arc<Known>>> {
         for _ in 0..LOOK_UPS {
             let revocations = self.remembered.read().unwrap_or_else(PoisonError::into_inner).revocations;
-            let row = self.store.key(presented.id).await?;
-            let Some(row) = row.filter(|row| presented.hash.matches(&row.secret_hash)) else {
+            let row = self.store.key(id).await?;
+            let Some(row) = row.filter(|row| hash.matches(&row.secret_hash)) else {
                 return Ok(None);
             };
             if !is_valid(&row, now) {
@@ -198,7 +194,7 @@ impl Callers {
             let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
             // Unless somebody's key ended meanwhile, perhaps this one.
             if remembered.revocations == revocations {
-                return Ok(Some(remembered.keep(presented.hash, row)));
+                return Ok(Some(remembered.keep(hash, row)));
             }
         }
         let wait = Duration::from_secs(1);
@@ -210,7 +206,7 @@ impl Callers {
         let guessed = !matches!(credential(headers), Ok(None));
         if guessed && self.failures.count(address) {
             tracing::warn!(client.address = %address, "too many failed authentications from one address");
-            let tenant = self.admin.known.caller.tenant().clone();
+            let tenant = self.admin.caller.tenant().clone();
             let entry = AuditEntry {
                 at: now,
                 tenant,

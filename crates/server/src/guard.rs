@@ -144,6 +144,7 @@ fn finish(headers: &mut HeaderMap, tls: bool) {
         (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
         (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
     ];
+    headers.reserve(always.len() + 2);
     for (name, value) in always {
         headers.entry(name).or_insert(value);
     }

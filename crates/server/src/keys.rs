@@ -50,12 +50,18 @@ impl KeyHash {
     }
 }
 
+impl KeyHash {
+    /// The hash of a text that may be a key.
+    pub(crate) fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
 /// A well-formed key that somebody presented.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Presented {
     pub(crate) kind: Kind,
     pub(crate) id: KeyId,
-    pub(crate) hash: KeyHash,
 }
 
 impl Presented {
@@ -73,7 +79,7 @@ impl Presented {
         let id = format!("{}{id}", KeyId::PREFIX).parse().ok()?;
         let whole = URL_SAFE_NO_PAD.decode(secret).is_ok_and(|secret| secret.len() == SECRET_BYTES);
         let intact = whole && checksum == self::checksum(signed);
-        intact.then(|| Self { kind, id, hash: hash(text) })
+        intact.then_some(Self { kind, id })
     }
 }
 
@@ -91,11 +97,7 @@ pub(crate) fn mint(ids: &Ids, kind: Kind) -> Minted {
     let secret = URL_SAFE_NO_PAD.encode(ids.random::<SECRET_BYTES>());
     let signed = format!("{}{}_{secret}", kind.prefix(), &unique[KeyId::PREFIX.len()..]);
     let text = format!("{signed}_{}", checksum(&signed));
-    Minted { id, hash: hash(&text), text: text.into() }
-}
-
-fn hash(text: &str) -> KeyHash {
-    KeyHash(Sha256::digest(text).into())
+    Minted { id, hash: KeyHash::of(&text), text: text.into() }
 }
 
 fn checksum(signed: &str) -> String {
@@ -122,8 +124,9 @@ impl AdminKey {
     pub fn parse(text: &SecretString) -> Result<Self, ParseError> {
         let bad =
             ParseError { kind: "admin key", reason: "it is not a key that moongate made, or it was cut" };
-        let presented = Presented::parse(text.expose_secret().trim()).ok_or(bad.clone())?;
-        if presented.kind == Kind::Admin { Ok(Self { hash: presented.hash }) } else { Err(bad) }
+        let text = text.expose_secret().trim();
+        let presented = Presented::parse(text).ok_or(bad.clone())?;
+        if presented.kind == Kind::Admin { Ok(Self { hash: KeyHash::of(text) }) } else { Err(bad) }
     }
 }
 
@@ -142,8 +145,8 @@ mod tests {
         let minted = mint(&Ids::default(), Kind::Api);
         let text = minted.text.expose_secret();
         let read = Presented::parse(text).unwrap();
-        assert_eq!((read.id, read.hash), (minted.id, minted.hash));
-        assert!(read.hash.matches(&minted.hash.0));
+        assert_eq!((read.id, read.kind), (minted.id, Kind::Api));
+        assert!(KeyHash::of(text).matches(&minted.hash.0));
         for at in 0..text.len() {
             let mut changed = text.to_owned().into_bytes();
             changed[at] = if changed[at] == b'a' { b'b' } else { b'a' };

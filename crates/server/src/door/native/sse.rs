@@ -6,9 +6,10 @@ use axum::{body::Body, response::Response};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, header};
-use moongate_core::{Encoding, Follower, Frame, FrameBody, Record};
+use moongate_core::{Encoding, Follower, Frame, FrameBody, Record, StoreError};
 use moongate_protocol::Notice;
 use serde::Serialize;
+use tokio::task::yield_now;
 
 use super::input_turn::{InputTurn, Relation};
 use crate::{
@@ -72,31 +73,43 @@ impl SessionEvents {
             return None;
         }
         let mut piece = Piece::default();
-        piece.add(mem::take(&mut self.first));
-        while piece.is_empty() {
+        if !self.first.is_empty() {
+            piece.add(mem::take(&mut self.first));
+            // What was just asked for is often there once the others have run: it goes along.
+            yield_now().await;
+            self.gather(&mut piece).await;
+        }
+        while piece.is_empty() && !self.over {
             let mut frames = mem::take(&mut self.frames);
             tokio::select! {
                 biased;
-                next = self.follower.next(&mut frames) => match next {
-                    Ok(()) => self.show(&mut frames, &mut piece),
-                    Err(error) => {
-                        self.over = true;
-                        piece.add(named("error", &Failure::from(error).body()));
-                    }
-                },
+                next = self.follower.next(&mut frames) => self.take(next, &mut frames, &mut piece),
                 sign = self.life.sign() => match sign {
                     Sign::Beat => piece.add(Bytes::from_static(b":\n\n")),
                     Sign::Draining => piece.add(named("notice", &Notice::Draining)),
                     Sign::Over => return None,
                 },
             }
-            frames.clear();
             self.frames = frames;
-            if self.over {
-                break;
-            }
         }
         Some((Ok(piece.finish()), self))
+    }
+
+    /// Adds the frames there are without waiting for news.
+    async fn gather(&mut self, piece: &mut Piece) {
+        let mut frames = mem::take(&mut self.frames);
+        let ready = self.follower.ready(&mut frames).await.map(|_| ());
+        self.take(ready, &mut frames, piece);
+        self.frames = frames;
+    }
+
+    fn take(&mut self, result: Result<(), StoreError>, frames: &mut Vec<Arc<Frame>>, piece: &mut Piece) {
+        self.show(frames, piece);
+        frames.clear();
+        if let Err(error) = result {
+            self.over = true;
+            piece.add(named("error", &Failure::from(error).body()));
+        }
     }
 
     fn show(&mut self, frames: &mut Vec<Arc<Frame>>, piece: &mut Piece) {
