@@ -24,8 +24,6 @@ pub(super) struct Starters {
     pub(super) setpriv: bool,
     /// `taskset`: each program has its core.
     pub(super) taskset: bool,
-    /// `strace`: flushes are counted.
-    pub(super) strace: bool,
 }
 
 /// A running program; dropping it ends it.
@@ -43,24 +41,15 @@ impl Starters {
             asked.status().is_ok_and(|status| status.success())
         };
         let several = thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
-        Self { setpriv: found("setpriv"), taskset: several && found("taskset"), strace: found("strace") }
+        Self { setpriv: found("setpriv"), taskset: several && found("taskset") }
     }
 
-    /// A program on a core; `before` starts it where something has to stand between.
-    pub(super) fn command(self, core: usize, before: &[OsString], program: &[OsString]) -> Command {
-        let mut words: Vec<OsString> = Vec::new();
-        let tie = ["setpriv", "--pdeathsig", "KILL"].map(OsString::from);
-        let ties = if self.setpriv { tie.as_slice() } else { &[] };
-        words.extend_from_slice(ties);
-        if !before.is_empty() {
-            words.extend_from_slice(before);
-            words.extend_from_slice(ties);
-        }
-        if self.taskset {
-            words.extend(["taskset", "-c", &core.to_string()].map(OsString::from));
-        }
-        words.extend_from_slice(program);
-        let mut words = words.into_iter();
+    /// A program on a core.
+    pub(super) fn command(self, core: usize, program: &[OsString]) -> Command {
+        let core = core.to_string();
+        let tie = ["setpriv", "--pdeathsig", "KILL"].into_iter().filter(|_| self.setpriv);
+        let pin = ["taskset", "-c", &core].into_iter().filter(|_| self.taskset);
+        let mut words = tie.chain(pin).map(OsString::from).chain(program.iter().cloned());
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).stdin(Stdio::null());
         command

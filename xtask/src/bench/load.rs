@@ -24,8 +24,8 @@ pub(super) struct Run<'a> {
     pub(super) seconds: f64,
     pub(super) transport: Transport,
     pub(super) model: &'a str,
-    /// Where the server's flushes are logged, if they are.
-    pub(super) flush_log: Option<&'a Path>,
+    /// Where the server's flushes are counted, if they are.
+    pub(super) flush_count: Option<&'a Path>,
 }
 
 /// What a run of turns showed.
@@ -84,13 +84,13 @@ impl Turns {
 }
 
 pub(super) fn turns(stage: &Stage, server: &Server, run: Run<'_>) -> Result<Turns, Failed> {
-    let Run { clients, seconds, transport, model, flush_log } = run;
+    let Run { clients, seconds, transport, model, flush_count } = run;
     let mut words = words("turns", server, model);
     words.extend(["--transport", transport.word()].map(OsString::from));
     words.extend(["--clients", &clients.to_string(), "--seconds", &seconds.to_string()].map(OsString::from));
     words.extend(["--pid", &server.pid().to_string()].map(OsString::from));
-    if let Some(log) = flush_log {
-        words.extend(["--flush-log".into(), log.into()]);
+    if let Some(count) = flush_count {
+        words.extend(["--flush-count".into(), count.into()]);
     }
     let turns: Turns = load(stage, &words, Duration::from_secs_f64(seconds))?;
     match (turns.errors, &turns.first_error) {

@@ -34,7 +34,7 @@ impl Rounds {
 
 /// Durable turns a second, and processor time a turn.
 pub(super) fn throughput(stage: &Stage) -> Result<Vec<Figure>, Failed> {
-    let (baseline, (moongate, _)) = (stage.baseline(true, &[])?, stage.moongate(None, &[])?);
+    let (baseline, (moongate, _)) = (stage.baseline(true, None)?, stage.moongate(None, None)?);
     let (ours, theirs) = alternate(stage, &moongate, &baseline, run(stage, MANY, Transport::Sse))?;
     let [turns, cpu] = rates(&ours, &theirs, &sessions(MANY));
     let (ours, theirs) = alternate(stage, &moongate, &baseline, run(stage, 1, Transport::Sse))?;
@@ -45,14 +45,14 @@ pub(super) fn throughput(stage: &Stage) -> Result<Vec<Figure>, Failed> {
 
 /// The same over WebSockets.
 pub(super) fn websocket(stage: &Stage) -> Result<Vec<Figure>, Failed> {
-    let (baseline, (moongate, _)) = (stage.baseline(true, &[])?, stage.moongate(None, &[])?);
+    let (baseline, (moongate, _)) = (stage.baseline(true, None)?, stage.moongate(None, None)?);
     let (ours, theirs) = alternate(stage, &moongate, &baseline, run(stage, MANY, Transport::Ws))?;
     Ok(rates(&ours, &theirs, &format!("{}, WebSocket", sessions(MANY))).into())
 }
 
 /// What the gateway adds to the time until the first word, against a baseline that keeps nothing.
 pub(super) fn first(stage: &Stage) -> Result<Vec<Figure>, Failed> {
-    let (baseline, (moongate, _)) = (stage.baseline(false, &[])?, stage.moongate(None, &[])?);
+    let (baseline, (moongate, _)) = (stage.baseline(false, None)?, stage.moongate(None, None)?);
     let at_once = run(stage, 1, Transport::Sse);
     let (ours, theirs) = alternate(stage, &moongate, &baseline, at_once)?;
     let goal = Goal::RatioAtMost(2.0);
@@ -69,21 +69,22 @@ pub(super) fn first(stage: &Stage) -> Result<Vec<Figure>, Failed> {
 
 /// Calls that flush a file, of each turn.
 pub(super) fn flushes(stage: &Stage) -> Result<Vec<Figure>, Failed> {
+    let counting = stage.counting()?;
     let mut figures = Vec::new();
     for (clients, most) in [(1, 2.0), (MANY, 0.1)] {
-        let name = format!("disk flushes a turn, {}", sessions(clients));
-        if !stage.starters.strace || !stage.starters.setpriv {
-            figures.push(Figure::new(name, "", None).wanted(Goal::AtMost(most)));
+        let figure =
+            |moongate| Figure::new(format!("disk flushes a turn, {}", sessions(clients)), "", moongate);
+        let Some(counting) = &counting else {
+            figures.push(figure(None).wanted(Goal::AtMost(most)));
             continue;
-        }
-        let folder = stage.fresh_folder()?;
-        let (theirs, ours) = (folder.join("baseline"), folder.join("moongate"));
-        let baseline = stage.baseline(true, &counted(&theirs))?;
-        let theirs = flushes_per_turn(stage, &baseline, clients, &theirs)?;
-        drop(baseline);
-        let (moongate, _) = stage.moongate(None, &counted(&ours))?;
-        let ours = flushes_per_turn(stage, &moongate, clients, &ours)?;
-        figures.push(Figure::new(name, "", Some(ours)).beside(Some(theirs)).wanted(Goal::AtMost(most)));
+        };
+        let count = stage.fresh_folder()?.join("count");
+        let theirs = stage.baseline(true, Some(&counting.onto(&count)))?;
+        let theirs = flushes_per_turn(stage, &theirs, clients, &count)?;
+        let count = stage.fresh_folder()?.join("count");
+        let (ours, _) = stage.moongate(None, Some(&counting.onto(&count)))?;
+        let ours = flushes_per_turn(stage, &ours, clients, &count)?;
+        figures.push(figure(Some(ours)).beside(Some(theirs)).wanted(Goal::AtMost(most)));
     }
     Ok(figures)
 }
@@ -92,7 +93,7 @@ pub(super) fn flushes(stage: &Stage) -> Result<Vec<Figure>, Failed> {
 pub(super) fn idle(stage: &Stage) -> Result<Vec<Figure>, Failed> {
     let mut figures = Vec::new();
     for (transport, name, most) in [(Transport::Sse, "SSE", 20.0), (Transport::Ws, "WebSocket", 12.0)] {
-        let (baseline, (moongate, _)) = (stage.baseline(true, &[])?, stage.moongate(None, &[])?);
+        let (baseline, (moongate, _)) = (stage.baseline(true, None)?, stage.moongate(None, None)?);
         let theirs = load::idle(stage, &baseline, transport)?.kib_per_client;
         let ours = load::idle(stage, &moongate, transport)?.kib_per_client;
         let figure = Figure::new(format!("memory of an idle client, {name}"), "KiB", Some(ours));
@@ -111,12 +112,12 @@ pub(super) fn start(stage: &Stage) -> Result<Vec<Figure>, Failed> {
     stage.run_tool(&words, SEED_MOST)?;
     let (mut times, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let (moongate, took) = stage.moongate(Some(&data), &[])?;
+        let (moongate, took) = stage.moongate(Some(&data), None)?;
         times.push(took.as_secs_f64() * 1e3);
         pause(SETTLE);
         memory.extend(moongate.rss_mb());
     }
-    let (moongate, _) = stage.moongate(None, &[])?;
+    let (moongate, _) = stage.moongate(None, None)?;
     pause(SETTLE);
     let among = format!("{count} stored sessions");
     Ok(vec![
@@ -129,7 +130,7 @@ pub(super) fn start(stage: &Stage) -> Result<Vec<Figure>, Failed> {
 
 /// A long session's turns against a young one's.
 pub(super) fn growth(stage: &Stage) -> Result<Vec<Figure>, Failed> {
-    let (moongate, _) = stage.moongate(None, &[])?;
+    let (moongate, _) = stage.moongate(None, None)?;
     let figures = load::growth(stage, &moongate, &[200, 800])?.into_iter().map(|length| {
         let name = format!("turn {} of a session (beside: turn 5)", length.turn);
         let figure = Figure::new(name, "ms", Some(length.long_ms)).beside(Some(length.young_ms));
@@ -139,7 +140,7 @@ pub(super) fn growth(stage: &Stage) -> Result<Vec<Figure>, Failed> {
 }
 
 fn run<'a>(stage: &Stage, clients: usize, transport: Transport) -> Run<'a> {
-    Run { clients, seconds: stage.effort.seconds, transport, model: MODEL, flush_log: None }
+    Run { clients, seconds: stage.effort.seconds, transport, model: MODEL, flush_count: None }
 }
 
 /// Rounds of both servers, in turn: Moongate's and the baseline's.
@@ -168,18 +169,8 @@ fn sessions(clients: usize) -> String {
     if clients == 1 { "1 session".to_owned() } else { format!("{clients} sessions") }
 }
 
-/// What starts a server so that each of its flushes is a line in `log`. Only flushes are stopped for.
-fn counted(log: &Path) -> Vec<OsString> {
-    let mut words: Vec<OsString> =
-        ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=fdatasync,fsync", "-o"]
-            .map(OsString::from)
-            .into();
-    words.push(log.into());
-    words
-}
-
-fn flushes_per_turn(stage: &Stage, server: &Server, clients: usize, log: &Path) -> Result<f64, Failed> {
-    let run = Run { flush_log: Some(log), ..run(stage, clients, Transport::Sse) };
+fn flushes_per_turn(stage: &Stage, server: &Server, clients: usize, count: &Path) -> Result<f64, Failed> {
+    let run = Run { flush_count: Some(count), ..run(stage, clients, Transport::Sse) };
     let flushes = load::turns(stage, server, run)?.flushes_per_turn;
     flushes.ok_or_else(|| Failed::new("the flushes were not counted"))
 }

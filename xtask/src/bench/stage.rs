@@ -5,6 +5,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -48,7 +49,7 @@ impl Effort {
 /// The stage.
 pub(super) struct Stage {
     pub(super) effort: Effort,
-    pub(super) starters: Starters,
+    starters: Starters,
     tools: PathBuf,
     moongate: PathBuf,
     folder: TempDir,
@@ -62,6 +63,23 @@ pub(super) struct Server {
     pub(super) at: SocketAddr,
     pub(super) key_file: Option<PathBuf>,
     running: Running,
+}
+
+/// A library that counts the flushes of the program it is loaded into.
+pub(super) struct Counting {
+    library: PathBuf,
+}
+
+/// The same, with the file the number goes to.
+pub(super) struct Counted {
+    library: PathBuf,
+    count: PathBuf,
+}
+
+impl Counting {
+    pub(super) fn onto(&self, count: &Path) -> Counted {
+        Counted { library: self.library.clone(), count: count.to_path_buf() }
+    }
 }
 
 /// What Moongate leaves in its data folder while it runs.
@@ -86,14 +104,14 @@ impl Stage {
         let folder = folder.map_err(|e| Failed::cannot(format!("a folder to work in: {e}")))?;
         let starters = Starters::find();
         report(&format!("found: {starters:?}"));
-        let command = starters.command(LOAD_CORE, &[], &[tools.clone().into(), "upstream".into()]);
+        let command = starters.command(LOAD_CORE, &[tools.clone().into(), "upstream".into()]);
         let (model, line) = Running::start_and_hear(command)?;
         let upstream = address(&line)?;
         Ok(Self { effort, starters, tools, moongate, folder, folders: 0.into(), upstream, _model: model })
     }
 
     /// A baseline, durable or not.
-    pub(super) fn baseline(&self, durable: bool, before: &[OsString]) -> Result<Server, Failed> {
+    pub(super) fn baseline(&self, durable: bool, counted: Option<&Counted>) -> Result<Server, Failed> {
         let folder = self.fresh_folder()?;
         let store = if durable { "wal-full" } else { "none" };
         let mut words: Vec<OsString> = vec![self.tools.clone().into()];
@@ -101,7 +119,7 @@ impl Stage {
             ["baseline", "--upstream", &self.upstream.to_string(), "--store", store].map(OsString::from),
         );
         words.extend(["--db".into(), folder.join("baseline.db").into()]);
-        let command = self.starters.command(SERVER_CORE, before, &words);
+        let command = self.server_command(&words, counted);
         let (running, line) = Running::start_and_hear(command)?;
         Ok(Server { at: address(&line)?, key_file: None, running })
     }
@@ -110,7 +128,7 @@ impl Stage {
     pub(super) fn moongate(
         &self,
         data: Option<&Path>,
-        before: &[OsString],
+        counted: Option<&Counted>,
     ) -> Result<(Server, Duration), Failed> {
         let data = data.map_or_else(|| self.fresh_folder(), |data| Ok(data.to_path_buf()))?;
         let config = data.with_extension("toml");
@@ -123,7 +141,7 @@ impl Stage {
         words.extend(["--config".into(), config.into(), "--data".into(), data.clone().into()]);
         words.extend(["--listen", "127.0.0.1:0", "--log", "warn"].map(OsString::from));
         let began = Instant::now();
-        let mut running = Running::start(self.starters.command(SERVER_CORE, before, &words))?;
+        let mut running = Running::start(self.server_command(&words, counted))?;
         let key_file = data.join("admin.key");
         loop {
             if let Some(at) = first_answer(&announced, &key_file) {
@@ -136,11 +154,31 @@ impl Stage {
         }
     }
 
+    fn server_command(&self, words: &[OsString], counted: Option<&Counted>) -> Command {
+        let mut command = self.starters.command(SERVER_CORE, words);
+        if let Some(Counted { library, count }) = counted {
+            command.env("LD_PRELOAD", library).env("FLUSH_COUNT", count);
+        }
+        command
+    }
+
+    /// What counts a server's flushes; nothing where programs cannot be loaded into others so.
+    pub(super) fn counting(&self) -> Result<Option<Counting>, Failed> {
+        if !cfg!(target_os = "linux") {
+            return Ok(None);
+        }
+        let library = self.fresh_folder()?.join("flushes.so");
+        let mut compile = Command::new("cc");
+        compile.args(["-O2", "-shared", "-fPIC", "crates/bench/flushes.c", "-ldl", "-o"]).arg(&library);
+        shell::run(&mut compile)?;
+        Ok(Some(Counting { library }))
+    }
+
     /// Runs one of our own programs to its end and gives what it said.
     pub(super) fn run_tool(&self, words: &[OsString], most: Duration) -> Result<String, Failed> {
         let mut program: Vec<OsString> = vec![self.tools.clone().into()];
         program.extend_from_slice(words);
-        Running::read(self.starters.command(LOAD_CORE, &[], &program), most)
+        Running::read(self.starters.command(LOAD_CORE, &program), most)
     }
 
     /// An empty folder that is gone with the stage.

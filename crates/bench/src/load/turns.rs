@@ -41,9 +41,9 @@ pub(crate) struct Options {
     /// The server's process, to measure it too
     #[arg(long)]
     pid: Option<u32>,
-    /// A file that gets a line holding `sync(` whenever the server flushes, to count them
+    /// The file that holds the number of the server's flushes: see flushes.c
     #[arg(long)]
-    flush_log: Option<PathBuf>,
+    flush_count: Option<PathBuf>,
 }
 
 /// What was measured.
@@ -83,7 +83,7 @@ pub(crate) async fn measure(options: &Options) -> Result<Report, Fault> {
     let clients = prepare(&site, options).await?;
     let server = options.pid.map(Tree);
     let (server_before, load_before) = (server.map(Tree::cpu_ms), Tree::own().cpu_ms());
-    let flushed_before = flushes(options.flush_log.as_deref());
+    let flushed_before = flushes(options.flush_count.as_deref());
     let began = Instant::now();
     let over = began + Duration::from_secs_f64(options.seconds);
     let mut running: JoinSet<Share> =
@@ -105,8 +105,8 @@ pub(crate) async fn measure(options: &Options) -> Result<Report, Fault> {
         bytes_per_turn: all.turns.iter().map(|turn| turn.bytes).sum::<usize>().checked_div(turns),
         first_ms: Spread::of(all.turns.iter().map(|turn| turn.first)),
         done_ms: Spread::of(all.turns.iter().map(|turn| turn.done)),
-        flushes_per_turn: each((flushes(options.flush_log.as_deref()) - flushed_before) as f64)
-            .filter(|_| options.flush_log.is_some()),
+        flushes_per_turn: each((flushes(options.flush_count.as_deref()) - flushed_before) as f64)
+            .filter(|_| options.flush_count.is_some()),
         load_cpu_ms: Tree::own().cpu_ms() - load_before,
         server: server.zip(server_before).map(|(server, before)| Server {
             cpu_ms_per_turn: each(server.cpu_ms() - before),
@@ -115,10 +115,10 @@ pub(crate) async fn measure(options: &Options) -> Result<Report, Fault> {
     })
 }
 
-/// Flushes logged so far; a file that is not there yet holds none.
-fn flushes(log: Option<&Path>) -> usize {
-    let text = log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
-    text.matches("sync(").count()
+/// Flushes so far; a file that is not there yet counts none.
+fn flushes(count: Option<&Path>) -> u64 {
+    let bytes = count.and_then(|count| fs::read(count).ok()).unwrap_or_default();
+    bytes.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
 
 /// Opens all clients and warms them up.
