@@ -2,11 +2,10 @@
 
 use std::io::{self, Write as _};
 
-use moongate_protocol::{AgentName, ModelName, SessionId};
+use moongate_protocol::{ModelName, SessionId};
 use moongate_providers::DEMO_MODEL;
 
 use super::{
-    create,
     prompt::{Editor, Typed},
     render::Render,
     running,
@@ -31,7 +30,6 @@ struct Interactive<'a, 'w> {
     talk: &'a mut Talk<'w>,
     context: &'a Context,
     view: Render,
-    agent: Option<AgentName>,
     /// What goes along with the next thing said.
     images: Vec<InputPart>,
     /// What `/sessions` listed last.
@@ -46,11 +44,10 @@ pub(crate) async fn run(
     talk: &mut Talk<'_>,
     context: &Context,
     opened: Option<Session>,
-    agent: Option<AgentName>,
     images: Vec<InputPart>,
 ) -> Outcome {
     let view = Render::new(context.terminal, false);
-    let mut prompt = Interactive { talk, context, view, agent, images, listed: Vec::new() };
+    let mut prompt = Interactive { talk, context, view, images, listed: Vec::new() };
     prompt.greet().await?;
     if let Some(session) = opened {
         prompt.recall(&session).await?;
@@ -80,17 +77,17 @@ pub(crate) async fn run(
             }
         }
     }
-    let session = prompt.talk.session;
-    prompt.say_aside(&format!("`moongate chat --session {session}` goes on here"))
+    prompt.talk.hint().map_or(Ok(()), |hint| prompt.say_aside(&hint))
 }
 
 impl Interactive<'_, '_> {
     async fn greet(&self) -> Outcome {
         let page: Page<AgentView> = self.talk.client.get("/agents").await?;
-        let named =
-            |agent: &&AgentView| self.agent.as_ref().map_or(agent.default, |name| *name == agent.name);
+        let named = |agent: &&AgentView| {
+            self.talk.settings.agent.as_ref().map_or(agent.default, |name| *name == agent.name)
+        };
         let model = page.items.iter().find(named).map(|agent| agent.model.as_str());
-        let model = self.talk.model.as_ref().map(ModelName::as_str).or(model).unwrap_or("?");
+        let model = self.talk.settings.model.as_ref().map(ModelName::as_str).or(model).unwrap_or("?");
         self.say_aside(&format!(
             "Moongate {} · {model} · /help lists the commands",
             env!("CARGO_PKG_VERSION")
@@ -148,8 +145,7 @@ impl Interactive<'_, '_> {
         match slash {
             Slash::Help => self.say_aside(HELP),
             Slash::New => {
-                let (session, position) = create(&self.talk.client, self.agent.clone()).await?;
-                self.talk.switch(session, position);
+                self.talk.switch(None);
                 self.say_aside("(another conversation)")
             }
             Slash::Sessions => self.list().await,
@@ -159,16 +155,16 @@ impl Interactive<'_, '_> {
             },
             Slash::Switch(id) => self.switch(id).await,
             Slash::ShowModel => {
-                let model = self.talk.model.as_ref();
+                let model = self.talk.settings.model.as_ref();
                 self.say_aside(&model.map_or("the agent's own model".to_owned(), ToString::to_string))
             }
             Slash::OwnModel => {
-                self.talk.model = None;
+                self.talk.settings.model = None;
                 self.say_aside("(the agent's own model answers)")
             }
             Slash::Model(model) => {
                 self.say_aside(&format!("({model} answers from now on)"))?;
-                self.talk.model = Some(model);
+                self.talk.settings.model = Some(model);
                 Ok(())
             }
             Slash::Cancel => {
@@ -185,7 +181,7 @@ impl Interactive<'_, '_> {
         self.listed = page.items;
         let mut table = Table::new(["", "TITLE", "LAST", ""], 1);
         for (at, session) in self.listed.iter().enumerate() {
-            let here = if session.id == self.talk.session { "← here" } else { "" };
+            let here = if Some(session.id) == self.talk.session() { "← here" } else { "" };
             let title = session.title.clone().unwrap_or_else(|| "(untitled)".to_owned());
             table.row([(at + 1).to_string(), title, ago(session.updated_at), here.to_owned()]);
         }
@@ -194,7 +190,7 @@ impl Interactive<'_, '_> {
 
     async fn switch(&mut self, id: SessionId) -> Outcome {
         let session: Session = self.talk.client.get(&format!("/sessions/{id}")).await?;
-        self.talk.switch(session.id, Some(session.head));
+        self.talk.switch(Some(&session));
         self.recall(&session).await
     }
 

@@ -20,20 +20,19 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::Method;
-use moongate_protocol::{ErrorCode, Position, SessionId, SessionState};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use moongate_protocol::{ErrorCode, SessionState};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     json::JsonLines,
     render::Render,
-    talk::{Ending, Talk},
+    talk::{Ending, Settings, Talk},
     view::View,
     way::Way,
 };
 use crate::{
     cli::ChatArgs,
-    client::{Client, InputPart, NewSession, Page, Session},
+    client::{Client, InputPart, Page, Session},
     context::Context,
     exit::{Failure, Outcome},
 };
@@ -61,11 +60,13 @@ pub(crate) async fn run(args: ChatArgs, context: &Context) -> Outcome {
             return Err(failure);
         }
     };
-    let mut talk = begin(opened.as_ref(), client, way, interrupts, &args).await?;
+    let settings = Settings { agent: args.agent, model: args.model, effort: args.effort };
+    let mut talk = Talk::new(client, way, interrupts, settings);
+    talk.switch(opened.as_ref());
     let ended = match question {
         Question::One(text) => one(&mut talk, context, args.json, text, images).await,
         Question::Lines => lines(&mut talk, context, args.json, images).await,
-        Question::Prompt => interactive::run(&mut talk, context, opened, args.agent, images).await,
+        Question::Prompt => interactive::run(&mut talk, context, opened, images).await,
     };
     talk.way.leave().await;
     ended
@@ -139,31 +140,6 @@ async fn open(args: &ChatArgs, client: &Client) -> Outcome<Option<Session>> {
     }
 }
 
-async fn begin<'a>(
-    opened: Option<&Session>,
-    client: Client,
-    way: Way<'a>,
-    interrupts: Signal,
-    args: &ChatArgs,
-) -> Outcome<Talk<'a>> {
-    let (session, position) = match opened {
-        Some(session) => (session.id, Some(session.head)),
-        None => create(&client, args.agent.clone()).await?,
-    };
-    let mut talk = Talk::new(client, way, interrupts, session, position);
-    talk.model.clone_from(&args.model);
-    talk.effort = args.effort;
-    Ok(talk)
-}
-
-async fn create(
-    client: &Client,
-    agent: Option<moongate_protocol::AgentName>,
-) -> Outcome<(SessionId, Option<Position>)> {
-    let made: Session = client.send(Method::POST, "/sessions", &NewSession { agent }).await?;
-    Ok((made.id, Some(made.head)))
-}
-
 /// Each line of a pipe is one thing to say.
 async fn lines(talk: &mut Talk<'_>, context: &Context, json: bool, mut images: Vec<InputPart>) -> Outcome {
     let mut last = Ok(());
@@ -197,11 +173,8 @@ async fn lines(talk: &mut Talk<'_>, context: &Context, json: bool, mut images: V
 
 /// What the end of one question means for the exit code.
 fn concluded(ending: &Ending, talk: &Talk<'_>, context: &Context) -> Outcome {
-    let hint = if context.terminal.shows_status {
-        format!("\n`moongate chat --session {}` goes on", talk.session)
-    } else {
-        String::new()
-    };
+    let hint = talk.hint().filter(|_| context.terminal.shows_status);
+    let hint = hint.map_or_else(String::new, |hint| format!("\n{hint}"));
     match ending {
         Ending::Completed => Ok(()),
         Ending::Failed(failed) => {

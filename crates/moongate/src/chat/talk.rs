@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use http::Method;
 use moongate_core::Ids;
 use moongate_protocol::{
-    Delta, Effort, Envelope, Event, InputId, ModelName, Notice, Position, SessionId, TurnFailed, TurnId,
+    AgentName, Delta, Effort, Envelope, Event, InputId, ModelName, Notice, Position, SessionId, TurnFailed,
+    TurnId,
 };
 use tokio::{
     signal::unix::Signal,
@@ -15,7 +16,9 @@ use tokio::{
 
 use super::{view::View, way::Way};
 use crate::{
-    client::{Accepted, CallError, CancelTurn, Client, Following, InputPart, Message, NewInput},
+    client::{
+        Accepted, CallError, CancelTurn, Client, Following, InputPart, Message, NewInput, NewSession, Session,
+    },
     exit::{Failure, Outcome},
 };
 
@@ -48,15 +51,25 @@ enum Goal {
     Turn(TurnId),
 }
 
-/// A conversation.
+/// How the next thing said is to be answered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// By whom, in a new session; the default agent when absent.
+    pub(crate) agent: Option<AgentName>,
+    /// By which model, instead of the agent's.
+    pub(crate) model: Option<ModelName>,
+    /// With how much thinking.
+    pub(crate) effort: Option<Effort>,
+}
+
+/// A conversation. Its session is made when the first thing is said.
 pub(crate) struct Talk<'a> {
     pub(crate) client: Client,
-    pub(crate) session: SessionId,
-    pub(crate) model: Option<ModelName>,
-    pub(crate) effort: Option<Effort>,
+    pub(crate) settings: Settings,
+    pub(crate) way: Way<'a>,
+    session: Option<SessionId>,
     /// The last event seen.
     position: Option<Position>,
-    pub(crate) way: Way<'a>,
     /// The person knows that the server is away.
     told: bool,
     /// Ctrl-C.
@@ -64,21 +77,25 @@ pub(crate) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// A conversation in a session, from a position on.
-    pub(crate) fn new(
-        client: Client,
-        way: Way<'a>,
-        interrupts: Signal,
-        session: SessionId,
-        position: Option<Position>,
-    ) -> Self {
-        Self { client, session, model: None, effort: None, position, way, told: false, interrupts }
+    /// A conversation in a new session.
+    pub(crate) fn new(client: Client, way: Way<'a>, interrupts: Signal, settings: Settings) -> Self {
+        Self { client, settings, way, session: None, position: None, told: false, interrupts }
     }
 
-    /// Goes on in another session.
-    pub(crate) fn switch(&mut self, session: SessionId, position: Option<Position>) {
-        self.session = session;
-        self.position = position;
+    /// Goes on in another session, or in a new one.
+    pub(crate) fn switch(&mut self, session: Option<&Session>) {
+        self.session = session.map(|session| session.id);
+        self.position = session.map(|session| session.head);
+    }
+
+    /// The session, once there is one.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    /// How to come back here, in words; nothing when nothing was said.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(format!("`moongate chat --session {}` goes on", self.session?))
     }
 
     /// Says something and follows until it is answered.
@@ -86,19 +103,33 @@ impl<'a> Talk<'a> {
     /// # Errors
     /// When the server refuses it or stays away.
     pub(crate) async fn say(&mut self, parts: Vec<InputPart>, view: &mut dyn View) -> Outcome<Ending> {
-        let input = NewInput { parts, model: self.model.clone(), effort: self.effort };
-        let path = format!("/sessions/{}/inputs", self.session);
+        let Settings { model, effort, .. } = self.settings.clone();
+        let input = NewInput { parts, model, effort };
         // The same name each time: an input whose answer was lost is not said twice.
         let name = data_encoding::HEXLOWER.encode(&Ids::default().random::<16>());
         let begun = Instant::now();
-        let accepted: Accepted = loop {
-            match self.client.send_once(&path, &name, &input).await {
+        let (session, accepted) = loop {
+            match self.submit(&name, &input).await {
                 Ok(accepted) => break accepted,
                 Err(error) => self.outage(error, begun, view).await?,
             }
         };
         view.own(accepted.input);
-        self.follow(Goal::Input(accepted.input), view).await
+        self.follow(session, Goal::Input(accepted.input), view).await
+    }
+
+    async fn submit(&mut self, name: &str, input: &NewInput) -> Result<(SessionId, Accepted), CallError> {
+        let session = match self.session {
+            Some(session) => session,
+            None => {
+                let new = NewSession { agent: self.settings.agent.clone() };
+                let made: Session = self.client.send(Method::POST, "/sessions", &new).await?;
+                self.switch(Some(&made));
+                made.id
+            }
+        };
+        let accepted = self.client.send_once(&format!("/sessions/{session}/inputs"), name, input).await?;
+        Ok((session, accepted))
     }
 
     /// Follows a turn that runs already.
@@ -106,7 +137,10 @@ impl<'a> Talk<'a> {
     /// # Errors
     /// When the server stays away.
     pub(crate) async fn watch(&mut self, turn: TurnId, view: &mut dyn View) -> Outcome<Ending> {
-        self.follow(Goal::Turn(turn), view).await
+        match self.session {
+            Some(session) => self.follow(session, Goal::Turn(turn), view).await,
+            None => Ok(Ending::Cancelled),
+        }
     }
 
     /// Stops the running turn.
@@ -114,15 +148,16 @@ impl<'a> Talk<'a> {
     /// # Errors
     /// When the server says no.
     pub(crate) async fn cancel(&self) -> Result<(), CallError> {
-        let path = format!("/sessions/{}/cancel", self.session);
+        let Some(session) = self.session else { return Ok(()) };
+        let path = format!("/sessions/{session}/cancel");
         self.client.send_bytes(Method::POST, &path, &CancelTurn::default()).await.map(drop)
     }
 
-    async fn follow(&mut self, goal: Goal, view: &mut dyn View) -> Outcome<Ending> {
+    async fn follow(&mut self, session: SessionId, goal: Goal, view: &mut dyn View) -> Outcome<Ending> {
         let mut pursuit = Pursuit { goal, cancelled: false };
         let mut lost = Instant::now();
         loop {
-            let broken = match self.client.follow(self.session, self.position).await {
+            let broken = match self.client.follow(session, self.position).await {
                 Err(error) => error,
                 Ok(following) => match self.read(following, &mut pursuit, view).await? {
                     Ok(ending) => return Ok(ending),
@@ -204,12 +239,10 @@ impl<'a> Talk<'a> {
         if !error.is_outage() {
             return Err(error.into());
         }
+        let hint = self.hint().map_or_else(String::new, |hint| format!("; {hint}"));
         if since.elapsed() > OUTAGE {
-            return Err(Failure::NoServer(format!(
-                "the server stayed away for {} s ({error}); `moongate chat --session {}` goes on",
-                OUTAGE.as_secs(),
-                self.session
-            )));
+            let secs = OUTAGE.as_secs();
+            return Err(Failure::NoServer(format!("the server stayed away for {secs} s ({error}){hint}")));
         }
         if !std::mem::replace(&mut self.told, true) {
             view.aside("(the server went away; waiting for it)");
@@ -217,8 +250,8 @@ impl<'a> Talk<'a> {
         tokio::select! {
             () = sleep(RETRY) => {}
             _ = self.interrupts.recv() => {
-                let advice = format!("`moongate chat --session {}` goes on", self.session);
-                return Err(Failure::NoServer(format!("the server is away; {advice}")));
+                self.told = false;
+                return Err(Failure::NoServer(format!("the server is away{hint}")));
             }
         }
         if let Some(client) = self.way.again().await? {

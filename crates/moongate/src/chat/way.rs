@@ -35,7 +35,10 @@ impl<'a> Way<'a> {
     /// When none can be found and none started.
     pub(crate) async fn first(&mut self) -> Outcome<Client> {
         if self.remote.server.is_some() {
-            return connect(&self.remote, &self.data).await;
+            let client = connect(&self.remote, &self.data).await?;
+            // A server that was never there is not waited for.
+            client.get_root("/healthz").await?;
+            return Ok(client);
         }
         match self.running().await? {
             Some(client) => Ok(client),

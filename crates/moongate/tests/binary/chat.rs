@@ -71,6 +71,14 @@ fn a_conversation_goes_on() {
 }
 
 #[test]
+fn who_says_nothing_leaves_nothing() {
+    let home = Home::new();
+    let _server = home.serve(&[]);
+    assert_eq!(home.done(&["chat"]), "");
+    assert!(home.done(&["sessions", "list"]).contains("no sessions"));
+}
+
+#[test]
 fn an_image_goes_along() {
     let home = Home::new();
     let png = home.path().join("dot.png");
