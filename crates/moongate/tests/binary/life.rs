@@ -129,7 +129,7 @@ fn after_kill_9_the_turn_goes_on_and_the_client_comes_back_by_itself() {
     let home = Home::new();
     let server = home.serve(&[]);
     let chat = home
-        .command(&["chat", "--json", "/slow 20\n/long 60"])
+        .command(&["chat", "--json", "/slow 50\n/long 60"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -181,7 +181,7 @@ fn a_chat_whose_server_was_another_chat_s_goes_on_with_its_own() {
     };
     let mut first = start("/slow 100\n/long 100000");
     first.wait_for("turn.started");
-    let mut second = start("/slow 20\n/long 60");
+    let mut second = start("/slow 50\n/long 60");
     second.wait_for("turn.started");
     drop(first);
     let log = second.wait_for("turn.completed");
