@@ -108,6 +108,9 @@ impl Writer {
     fn run(&mut self, queue: &mut mpsc::Receiver<Job>) {
         let mut closed = None;
         while let Some(job) = queue.blocking_recv() {
+            // Where the disk is fast and the processor shared, this thread would wake for each change alone:
+            // whoever is about to ask goes first, and is in this batch.
+            thread::yield_now();
             let mut batch = Vec::new();
             let mut next = Some(job);
             while let Some(Job::Change(change)) = next {
