@@ -1,5 +1,7 @@
 //! Reading JSON bodies: bounded before they are buffered, strict in form, precise about what is wrong.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
@@ -9,11 +11,11 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use moongate_protocol::ErrorCode;
 use serde::de::{Deserialize, DeserializeOwned};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     App,
-    limits::{FILE_BODY_BYTES, JSON_BODY_BYTES},
+    limits::{BODY_RATE, FILE_BODY_BYTES, JSON_BODY_BYTES},
     reply::{Answer, Failure},
     strict,
 };
@@ -83,11 +85,17 @@ pub(crate) async fn read(mut body: Body, limit: usize, app: &App) -> Answer<Byte
         return Err(too_large());
     }
     let stall = app.limits().body_stall;
+    let began = Instant::now();
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     loop {
-        let Ok(frame) = timeout(stall, body.frame()).await else {
-            return Err(Failure::invalid(format!("no byte of the body for {} s", stall.as_secs())));
+        let arrived = (first.len() + all.len()) as u64;
+        let due = began + stall + Duration::from_secs(arrived / BODY_RATE);
+        let Ok(frame) = timeout_at(due.min(Instant::now() + stall), body.frame()).await else {
+            return Err(Failure::invalid(format!(
+                "the body did not arrive: it is too slow, or stopped for {} s",
+                stall.as_secs()
+            )));
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| Failure::invalid("the body ended before it was complete"))?;

@@ -37,6 +37,8 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time without a byte of a body that is still owed.
 pub const BODY_STALL: Duration = Duration::from_secs(30);
+/// Bytes a second a body has to arrive with, the first stall's time apart: one that drips is no upload.
+pub const BODY_RATE: u64 = 8 << 10;
 /// Time without a byte taken by a client that is sent something.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How often a stream without news shows that it lives.

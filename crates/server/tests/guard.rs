@@ -257,6 +257,23 @@ async fn a_body_over_its_limit_is_refused_before_it_is_read() {
     assert!(taken.load(Ordering::Relaxed) <= 3, "{taken:?} MiB were read");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_no_upload() {
+    use futures_util::StreamExt as _;
+    let gate = Gate::new();
+    // A byte a second: never silent, never done.
+    let drops = futures_util::stream::repeat(()).then(async |()| {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        Ok::<_, std::convert::Infallible>(" ")
+    });
+    let request = gate.request("POST", "/api/v1/sessions").header("content-type", "application/json");
+    let began = tokio::time::Instant::now();
+    let router = gate.router.clone();
+    let body = Body::from_stream(Box::pin(drops));
+    let response = tower::ServiceExt::oneshot(router, request.body(body).unwrap()).await.unwrap();
+    assert_eq!((response.status().as_u16(), began.elapsed().as_secs()), (400, 30));
+}
+
 #[tokio::test]
 async fn large_heads_are_refused() {
     let gate = Gate::new();
