@@ -5,7 +5,7 @@ use crate::shell::{cargo, run};
 
 /// F10: what a provider can do wrong.
 pub(super) fn upstream_scripts(_: &Campaign) -> Outcome {
-    test("moongate-providers", &["--test", "upstream_faults", "--test", "retries"])
+    test("moongate-providers", &["--test", "suite", "--", "upstream_faults::", "retries::"])
 }
 
 /// F08, F09, F11 inside the process: every cut of a provider's stream, every damage of a store.

@@ -22,7 +22,7 @@ pub(super) fn kill_under_load(campaign: &Campaign) -> Outcome {
     let mut chance = Chance::new(campaign.seed);
     let (mut starts, mut all, mut kills) = (Vec::new(), Vec::new(), 0);
     let (mut server, mut api) = place.serve()?;
-    for _ in 0..campaign.rounds(8, 50) {
+    for _ in 0..campaign.rounds(16, 1000) {
         let mut talkers = Talkers::new(&api, CLIENTS, &mut chance)?;
         let moment = chance.up_to(KILL_WITHIN);
         talkers.talk_during(&api, || {

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::shell::Failed;
 
-/// What a client says: short and long turns, a thought, a tool that does not exist, a model that fails.
+/// What a client says: short and long turns, a thought, a tool that does not exist.
 const WORDS: &[&str] =
-    &["hello", "/slow 2\n/long 20", "/think hm\nwhy?", "/tool nothing {\"a\": 1}", "/fail auth", "/long 300"];
+    &["hello", "/slow 2\n/long 20", "/think hm\nwhy?", "/tool nothing {\"a\": 1}", "/long 300"];
 /// Longest a client thinks before it speaks again.
 const THOUGHT: Duration = Duration::from_millis(40);
 
