@@ -24,22 +24,26 @@ pub(super) struct Python(PathBuf);
 impl Python {
     /// Makes or updates the environment.
     pub(super) fn with(name: &str) -> Result<Self, Failed> {
-        let pins = PathBuf::from("e2e/python").join(format!("{name}.txt"));
-        let place = PathBuf::from(PLACE).join(format!("python-{name}"));
-        let python = Self(place.clone());
-        if is_current(&place, &[&pins])? {
-            return Ok(python);
-        }
-        report(&format!("installing {}", pins.display()));
-        shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place))?;
-        python.install(&["--requirement".as_ref(), pins.as_path()])?;
-        mark_current(&place, &[&pins])?;
-        Ok(python)
+        Self::made(name, |place| {
+            shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(place))
+        })
     }
 
     /// A program of the environment.
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.0.join("bin").join(name)
+    }
+
+    fn made(name: &str, make: impl FnOnce(&Path) -> Result<(), Failed>) -> Result<Self, Failed> {
+        let pins = PathBuf::from("e2e/python").join(format!("{name}.txt"));
+        let python = Self(PathBuf::from(PLACE).join(format!("python-{name}")));
+        if !is_current(&python.0, &[&pins])? {
+            report(&format!("installing {}", pins.display()));
+            make(&python.0)?;
+            python.install(&["--requirement".as_ref(), pins.as_path()])?;
+            mark_current(&python.0, &[&pins])?;
+        }
+        Ok(python)
     }
 
     fn install(&self, what: &[&Path]) -> Result<(), Failed> {
@@ -48,6 +52,25 @@ impl Python {
             pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
             shell::run(pip.args(what))
         })
+    }
+}
+
+/// An environment for programs that have not left Python 2.7.
+pub(super) struct Python27;
+
+impl Python27 {
+    /// Makes or updates the environment; `None` where there is no Python 2.7 that runs.
+    pub(super) fn with(name: &str) -> Result<Option<Python>, Failed> {
+        let Some(old) = find_program("python2.7").filter(|old| shell::read(&mut version(old)).is_ok()) else {
+            return Ok(None);
+        };
+        // The last one that makes such environments.
+        let virtualenv = Python::with("virtualenv")?;
+        let make = |place: &Path| {
+            let mut command = Command::new(virtualenv.program("virtualenv"));
+            shell::run(command.args(["--quiet", "--clear", "--python"]).arg(old).arg(place))
+        };
+        Python::made(name, make).map(Some)
     }
 }
 
@@ -100,8 +123,14 @@ impl Node {
     }
 }
 
+fn version(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--version");
+    command
+}
+
 fn is_recent(node: &Path) -> bool {
-    let said = shell::read(Command::new(node).arg("--version")).unwrap_or_default();
+    let said = shell::read(&mut version(node)).unwrap_or_default();
     let mut numbers = said.trim().trim_start_matches('v').split('.').map_while(|word| word.parse().ok());
     matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= OLDEST_NODE)
 }

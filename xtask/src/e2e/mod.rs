@@ -3,6 +3,7 @@
 mod install;
 mod llama;
 mod server;
+mod suites;
 mod upstreams;
 
 use std::path::Path;
@@ -17,7 +18,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What the gate runs.
+    /// The upstreams, as the gate runs them.
     pub(crate) const UPSTREAMS: Self = Self { part: Part::Upstreams(upstreams::Options::USUAL) };
 }
 
@@ -27,12 +28,15 @@ enum Part {
     Upstreams(upstreams::Options),
     /// Our chat codec against a real engine with a small model of random weights. Builds the engine first.
     Llama,
+    /// Our server against schemathesis (the OpenAPI document) and the Autobahn suite (WebSocket).
+    Suites(suites::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     match &options.part {
         Part::Upstreams(options) => upstreams::run(options),
         Part::Llama => llama::run(),
+        Part::Suites(options) => suites::run(options),
     }
 }
 

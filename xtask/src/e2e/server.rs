@@ -65,6 +65,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Its port on the loopback.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its base address.
     pub(super) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
