@@ -29,7 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/sessions/{session}/events", get(follow))
             .says("A session's events: a page, or with `Accept: text/event-stream` a stream for ever")
             .query::<FollowParams>()
-            .headers(&[("Last-Event-ID", "^[0-9a-f]{1,8}\\.[0-9]{1,20}$")])
+            .headers(&[("Last-Event-ID", "^([0-9a-f]{1,8}\\.[0-9]{1,20})?$")])
             .answers(200, Shape::JsonOr(Typed::of::<EventsBody<'static>>(), "text/event-stream"))
             .refuses(&[ErrorCode::InvalidPosition]),
     ]

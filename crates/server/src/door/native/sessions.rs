@@ -226,7 +226,7 @@ async fn fork(
 #[serde(deny_unknown_fields)]
 struct MessageParams {
     /// Only messages before this event.
-    #[param(minimum = 1, value_type = Option<u64>, format = "uint64")]
+    #[param(minimum = 0, value_type = Option<u64>, format = "uint64")]
     before: Option<Seq>,
     /// Most messages of a page.
     #[param(minimum = 1, maximum = 200, default = 50)]
