@@ -77,7 +77,8 @@ fn all_parts() -> Vec<Part> {
             item: item(4),
             call: call(),
             tool: "shell".into(),
-            arguments: json!({"command": "ls", "nested": {"n": 1.5, "list": [null, true]}}),
+            // Keys in order, so that the form is the same whether or not the map keeps another order.
+            arguments: json!({"command": "ls", "nested": {"list": [null, true], "n": 1.5}}),
         },
         Part::ToolCall {
             item: item(5),
