@@ -30,7 +30,9 @@ pub(super) fn write(request: &ModelRequest) -> Script {
         PromptMessage::User(parts) => Some(parts.as_slice()),
         _ => None,
     });
-    let wishes = Wishes::read(&Part::join_text(last_user.unwrap_or_default()));
+    // An input that was not answered stands before the newest in one message: what it wished is past.
+    let newest = last_user.and_then(|parts| parts.iter().rev().find_map(Part::as_text));
+    let wishes = Wishes::read(newest.unwrap_or_default());
     let results: Vec<_> =
         messages.rev().take_while(|message| matches!(message, PromptMessage::ToolResult { .. })).collect();
     let mut script = Writer { pieces: Vec::new(), slow: !wishes.pause.is_zero() };

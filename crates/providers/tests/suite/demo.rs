@@ -128,3 +128,10 @@ async fn what_it_does_not_understand_it_explains() {
         assert!(said.contains("`/long N`"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn what_an_unanswered_input_wished_is_past() {
+    let said = vec![Part::text("/fail auth"), Part::text("hello again")];
+    let pieces = answer(vec![PromptMessage::User(said)]).await;
+    assert_eq!(pieces.last(), Some(&Piece::Finish(StopReason::EndTurn)));
+}
