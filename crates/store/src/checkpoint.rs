@@ -78,7 +78,9 @@ impl Checkpoints {
         {
             self.is_running.store(true, Ordering::Release);
             self.has_run = ask.try_send(()).is_ok();
-            self.is_running.store(self.has_run, Ordering::Release);
+            if !self.has_run {
+                self.is_running.store(false, Ordering::Release);
+            }
         } else {
             self.next_at = self.next_at.min(pages.saturating_add(CHECKPOINT_PAGES));
         }

@@ -11,6 +11,7 @@ mod open;
 mod rebuild;
 mod rot;
 mod torn;
+mod wal;
 
 use std::{
     fs,
