@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moongate_core::{
-    Agent, Caller, CallerLimits, Catalog, Gateway, Limits, MemoryStore, NewSession, Parts, Scope, Scopes,
-    SessionHandle, Store, Tool, Toolbox,
+    Agent, Caller, CallerLimits, Catalog, Gateway, Limits, MemoryStore, Models, NewSession, Parts, Scope,
+    Scopes, SessionHandle, Store, Tool, Toolbox,
 };
 use moongate_protocol::{Envelope, NewInput, Part, PolicyPreset, Seq, SessionId};
 
@@ -21,6 +21,8 @@ pub struct Setup {
     pub store: Arc<dyn Store>,
     /// The models; one of them is [`MODEL`].
     pub models: ScriptedModels,
+    /// In place of `models`: real providers, one of which knows [`MODEL`].
+    pub providers: Option<Arc<dyn Models>>,
     /// The tools the agent has.
     pub tools: Vec<Arc<dyn Tool>>,
     /// What the agent may do.
@@ -36,6 +38,7 @@ impl Default for Setup {
         Self {
             store: Arc::new(MemoryStore::new()),
             models: ScriptedModels::new([ScriptedModel::new(parsed(MODEL))]),
+            providers: None,
             tools: Vec::new(),
             policy: PolicyPreset::Full,
             limits: Limits::default(),
@@ -217,7 +220,7 @@ fn catalog(setup: &Setup) -> Catalog {
     Catalog {
         agents: BTreeMap::from([(agent.name.clone(), Arc::new(agent))]),
         default_agent: parsed(AGENT),
-        models: Arc::new(setup.models.clone()),
+        models: setup.providers.clone().unwrap_or_else(|| Arc::new(setup.models.clone())),
         tools: Toolbox::new(setup.tools.iter().cloned()),
     }
 }

@@ -9,6 +9,7 @@ mod gateway;
 mod model;
 pub mod store_suite;
 mod tools;
+pub mod upstream;
 pub mod validators;
 
 pub use client::{Client, View};

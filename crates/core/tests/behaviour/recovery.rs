@@ -331,6 +331,7 @@ async fn a_drain_takes_no_new_work_lets_turns_end_and_keeps_what_waits() {
     let log = kit.log(session.id()).await;
     check_log(&log);
     assert!(matches!(log.last().unwrap().event, Event::TurnCompleted(_)), "{:?}", log.last());
+    assert_eq!(kit.model().requests().len(), 1, "what waits is left to the next start");
     kit.restart().await;
     let mut client = kit.client(session.id()).await;
     client.until_turns_end(2).await;
