@@ -130,6 +130,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if let Poll::Ready(done) = Pin::new(&mut wire.socket).poll_read(cx, buffer) {
             if wire.pace.get() == IDLE && buffer.filled().len() > before {
                 wire.pace.0.store(HEAD, Relaxed);
+                wire.owes = None;
             }
             return Poll::Ready(done);
         }

@@ -37,9 +37,11 @@ async fn a_clear_address_of_the_network_needs_encryption_or_a_proxy() {
 
 #[tokio::test]
 async fn a_connection_serves_many_requests() {
-    let live = Live::new().await;
+    let live = Live::with(None, |app| app.limits.idle_timeout = Duration::from_millis(500)).await;
     let mut socket = live.connect().await;
-    for _ in 0..3 {
+    // Longer in all than a connection may be idle: each request begins the idle time anew.
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let request = live.head("GET /api/v1/whoami") + "\r\n";
         let reply = exchange(&mut socket, request.as_bytes(), "\"scopes\":[\"admin\"]").await;
         assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");

@@ -14,7 +14,10 @@ use moongate_protocol::{
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 use utoipa::ToSchema;
 
 use super::{
@@ -118,6 +121,8 @@ async fn followed(session: &SessionHandle, input: NewInput) -> Result<(Accepted,
 
 async fn stream(app: App, caller: Authenticated, session: SessionHandle, input: NewInput) -> Answer {
     let (accepted, follower) = followed(&session, input).await?;
+    // The turn's task runs first: what it has to say already leaves with the reply's head.
+    yield_now().await;
     let select = sse::Select::Turn(InputTurn::of(accepted.input));
     let first = sse::named("accepted", &AcceptedBody::from(&accepted));
     Ok(sse::reply(&app, caller, follower, select, first))

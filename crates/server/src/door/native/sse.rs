@@ -9,7 +9,6 @@ use http::{HeaderName, HeaderValue, header};
 use moongate_core::{Encoding, Follower, Frame, FrameBody, Record, StoreError};
 use moongate_protocol::Notice;
 use serde::Serialize;
-use tokio::task::yield_now;
 
 use super::input_turn::{InputTurn, Relation};
 use crate::{
@@ -75,8 +74,7 @@ impl SessionEvents {
         let mut piece = Piece::default();
         if !self.first.is_empty() {
             piece.add(mem::take(&mut self.first));
-            // What was just asked for is often there once the others have run: it goes along.
-            yield_now().await;
+            // With it what is there already: the head, the receipt and the first events are one write.
             self.gather(&mut piece).await;
         }
         while piece.is_empty() && !self.over {
