@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moongate_core::{MemoryStore, Piece, PromptMessage, Summary, testing};
+use moongate_core::{Limits, ListQuery, MemoryStore, Piece, PromptMessage, Summary, testing};
 use moongate_protocol::{
-    Cancel, Effect, Envelope, ErrorCode, NewInput, Overlap, Part, SessionPatch, SessionState, StopReason,
-    WaitingOn,
+    Cancel, Effect, Envelope, ErrorCode, Event, NewInput, Overlap, Part, SessionPatch, SessionState,
+    StopReason, WaitingOn,
 };
 use moongate_testkit::validators::validate;
 use moongate_testkit::{Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup, TestGateway, says};
@@ -171,4 +171,70 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
         runtime.unwrap().block_on(converse(deeds, scripts))?;
     }
+}
+
+/// Real threads, and actors that end whenever they have nothing to do: whoever is told that something was accepted
+/// finds it where they were told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_callers_on_many_threads_find_all_that_was_acknowledged() {
+    let limits = Limits {
+        actor_idle: Duration::from_micros(50),
+        turns_per_caller: 1_000,
+        turns_per_node: 1_000,
+        ..Limits::default()
+    };
+    let model = ScriptedModel::answering(MODEL.parse().unwrap(), |_, number| {
+        let script = Script::new().pause(Duration::from_micros(number as u64 % 7 * 100));
+        if number % 3 == 0 { script.call("read", &json!({})).end() } else { script.text("ok").end() }
+    });
+    let kit = Setup { limits, ..Setup::default() }.model(model);
+    let kit = Arc::new(kit.tool(ScriptedTool::new("read", Effect::Read)).start().await);
+    let mut callers = tokio::task::JoinSet::new();
+    for number in 0..6 {
+        let id = kit.session().await.id();
+        for caller in 0..8_usize {
+            let kit = Arc::clone(&kit);
+            callers.spawn(async move {
+                let mut acknowledged = Vec::new();
+                for step in 0..40 {
+                    let session = kit.open(id).await;
+                    match (number + caller * 7 + step * 5) % 11 {
+                        0 => drop(session.cancel(Cancel { turn: None, clear_queue: step % 2 == 0 }).await),
+                        1 => drop(session.update(SessionPatch::default()).await.unwrap()),
+                        2 => tokio::time::sleep(Duration::from_micros(200)).await,
+                        kind => {
+                            let overlaps = [Overlap::Queue, Overlap::Steer, Overlap::Interrupt];
+                            let overlap = overlaps[kind % overlaps.len()];
+                            match session.submit(NewInput { overlap, ..says("hi") }).await {
+                                Ok(accepted) => acknowledged.push(accepted),
+                                Err(refusal) => assert_eq!(refusal.code, ErrorCode::QueueFull),
+                            }
+                        }
+                    }
+                }
+                (id, acknowledged)
+            });
+        }
+    }
+    let mut found = 0;
+    while let Some(caller) = callers.join_next().await {
+        let (id, acknowledged) = caller.unwrap();
+        settle(&kit, id).await;
+        let log = kit.log(id).await;
+        for accepted in acknowledged {
+            let at = &log[usize::try_from(accepted.position.seq.0).unwrap() - 1];
+            let is_it = matches!(&at.event, Event::InputAccepted(input) if input.input == accepted.input);
+            assert!(is_it && at.position() == accepted.position, "{accepted:?} is {at:?}");
+            found += 1;
+        }
+    }
+    assert!(found > 500, "{found}");
+    let page = ListQuery { limit: 100, ..ListQuery::default() };
+    for view in kit.gateway().list(&moongate_testkit::bob(), page).await.unwrap().items {
+        settle(&kit, view.id).await;
+        let log = kit.log(view.id).await;
+        check_log(&log);
+        assert_eq!(kit.open(view.id).await.view().await.unwrap(), *Summary::fold(&log).unwrap().view());
+    }
+    assert_eq!(kit.gateway().running_turns(), 0);
 }
