@@ -36,7 +36,9 @@ impl Python {
 
     fn made(name: &str, make: impl FnOnce(&Path) -> Result<(), Failed>) -> Result<Self, Failed> {
         let pins = PathBuf::from("e2e/python").join(format!("{name}.txt"));
-        let python = Self(PathBuf::from(PLACE).join(format!("python-{name}")));
+        // Whole, because its programs are also started from other folders.
+        let place = std::path::absolute(PLACE).map_err(|e| unwritable(Path::new(PLACE), &e))?;
+        let python = Self(place.join(format!("python-{name}")));
         if !is_current(&python.0, &[&pins])? {
             report(&format!("installing {}", pins.display()));
             make(&python.0)?;

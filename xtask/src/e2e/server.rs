@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -27,14 +28,16 @@ const LINES: usize = 256;
 /// Lines shown of a server that did not start.
 const SHOWN: usize = 20;
 
-/// Starts a program and ends it when our end of the pipe closes, which it does however we end: killed, too.
+/// Starts a program, and ends it and all it started when our end of the pipe closes, which it does however we
+/// end: killed, too. It outlives the first signal it sends to its group, to see the program off.
 const KEEPER: &str = r#"
 "$@" </dev/null &
-child=$!
-trap 'kill "$child" 2>/dev/null; wait "$child" 2>/dev/null' EXIT
-trap 'exit 1' INT TERM HUP
+trap : TERM INT HUP
 exec >/dev/null 2>&1
 read -r _
+kill -TERM 0
+wait
+kill -KILL 0
 "#;
 
 /// A running server. Dropping it ends it.
@@ -116,7 +119,7 @@ fn keeper(command: &Command) -> Command {
     keeper.args(["-c", &format!("exec 2>&1\n{KEEPER}"), "keeper"]);
     keeper.arg(command.get_program()).args(command.get_args());
     keeper.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    keeper.stdin(Stdio::piped()).stdout(Stdio::piped());
+    keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
     keeper
 }
 
