@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use moongate_core::{
-    Limits, NewSession,
+    Happening, Limits, NewSession,
     limits::{
-        ANSWER_BYTES, INPUT_PARTS, INPUT_TEXT_BYTES, METADATA_BYTES, TITLE_BYTES, TOOL_ARGUMENT_BYTES,
-        TOOL_CALLS_PER_MESSAGE,
+        ACTIVITY_EVENTS, ANSWER_BYTES, INPUT_PARTS, INPUT_TEXT_BYTES, METADATA_BYTES, TITLE_BYTES,
+        TOOL_ARGUMENT_BYTES, TOOL_CALLS_PER_MESSAGE,
     },
 };
-use moongate_protocol::{Cancel, ErrorCode, Event, NewInput, Notice, Part, WaitingOn};
+use moongate_protocol::{
+    Cancel, Envelope, ErrorCode, Event, InputId, InputWithdrawn, NewInput, Notice, Part, Seq, SessionPatch,
+    WaitingOn,
+};
 use moongate_testkit::{Gate, Script, Setup, bob, caller, says};
 use serde_json::json;
 
@@ -168,4 +171,37 @@ async fn jumps_of_the_wall_clock_reorder_nothing_and_end_nothing_early() {
     session.submit(says("after")).await.unwrap();
     let mut client = kit.client(session.id()).await;
     client.until_turns_end(7).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_follows_all_sessions_too_slowly_is_told_to_look_again() {
+    let kit = Setup::default().start().await;
+    let mut slow = kit.gateway().follow_all(&bob());
+    let session = kit.session().await;
+    while session.head().seq.0 <= ACTIVITY_EVENTS as u64 {
+        let patch = SessionPatch { archived: Some(false), ..SessionPatch::default() };
+        session.update(patch).await.unwrap();
+    }
+    let Happening::Missed(missed) = slow.next().await else { panic!("it cannot have kept all") };
+    assert!(missed >= 1);
+    let Happening::Event(record) = slow.next().await else { panic!("it goes on") };
+    assert!(record.position().seq.0 <= missed + 1, "{} after {missed}", record.position());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_too_long_is_not_imported() {
+    let kit = Setup::default().start().await;
+    let session = kit.session().await;
+    let first = kit.log(session.id()).await.remove(0);
+    let mut log = vec![first.clone()];
+    log.extend((2..=200_001).map(|seq| Envelope {
+        seq: Seq(seq),
+        event: Event::InputWithdrawn(InputWithdrawn {
+            input: InputId::from_bits(1),
+            by: "bob".parse().unwrap(),
+        }),
+        ..first.clone()
+    }));
+    let refused = kit.gateway().import(&bob(), log).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TooLarge);
 }

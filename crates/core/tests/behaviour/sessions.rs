@@ -54,6 +54,9 @@ async fn a_fork_at_any_event_begins_as_the_original_and_goes_its_own_way() {
         handle.submit(says("go on")).await.unwrap();
         let ended = client.until_turn_ends().await;
         assert!(matches!(ended.event, Event::TurnCompleted(_)), "{ended:?}");
+        let kinds = client.view.kinds();
+        assert_eq!(kinds[..2], ["input.accepted", "turn.started"], "nothing of the original's runs here");
+        assert_eq!(handle.view().await.unwrap().state, SessionState::Idle);
     }
     assert_eq!(kit.log(session.id()).await, log, "the original knows nothing of it");
 }
