@@ -49,7 +49,8 @@ pub(super) fn routes() -> Vec<Route> {
             .says("Say something; with `Accept: text/event-stream` the turn follows, with `Prefer: wait` its result")
             .headers(&[
                 ("Idempotency-Key", "^[\\x21-\\x7e]{1,255}$"),
-                ("Prefer", "^wait=[1-9][0-9]{0,2}$"),
+                // `wait=SECONDS`; other preferences are for others, and ignored.
+                ("Prefer", "^.*$"),
             ])
             .json::<InputBody<'static>>()
             .answers(202, Shape::Json(Typed::of::<AcceptedBody>()))
