@@ -248,3 +248,16 @@ async fn a_socket_that_does_not_read_is_let_go() {
     let metrics = tokio::time::timeout(common::SOON, stalled).await.expect("the socket is let go");
     assert!(!metrics.as_str().unwrap().contains("moongate_stalled_clients_total 0\n"), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_socket_counts_as_a_connection_as_long_as_it_is_open() {
+    let live = Live::with(None, |app| app.limits.connections = 1).await;
+    let mut socket = live.socket(&live.gate.admin).await;
+    socket.say(json!({ "type": "ping" })).await;
+    socket.next().await.unwrap();
+    let head = [("authorization", format!("Bearer {}", live.gate.admin))];
+    assert_eq!(refused(live.open(&head).await), 503);
+    drop(socket);
+    let room = async { while live.open(&head).await.is_err() {} };
+    tokio::time::timeout(common::SOON, room).await.expect("there is room again");
+}
