@@ -6,12 +6,13 @@ use axum::{
     routing::get,
 };
 use http::StatusCode;
+use moongate_protocol::ErrorCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     App,
-    reply::{Answer, json, ok},
+    reply::{Answer, ErrorBody, Failure, json, ok},
     route::{Route, Shape},
 };
 
@@ -22,13 +23,21 @@ pub(crate) struct Health {
     status: &'static str,
 }
 
-/// Whether requests will be served.
+/// Requests will be served.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Readiness {
-    /// `ready` or `not_ready`.
+pub(crate) struct Ready {
+    /// Always `ready`.
     status: &'static str,
-    /// Why not.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+}
+
+/// Requests will not be served, not all of them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NotReady {
+    #[serde(flatten)]
+    error: ErrorBody,
+    /// Always `not_ready`.
+    status: &'static str,
+    /// Why: `draining`, `store_read_only`.
     reasons: Vec<&'static str>,
 }
 
@@ -37,8 +46,8 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get("/healthz", get(health)).says("The process answers").ok::<Health>(200),
         Route::get("/readyz", get(readiness))
             .says("Whether requests will be served")
-            .ok::<Readiness>(200)
-            .ok::<Readiness>(503),
+            .ok::<Ready>(200)
+            .ok::<NotReady>(503),
         Route::get("/", get(landing)).says("A word for a browser").answers(200, Shape::Text("text/plain")),
     ]
 }
@@ -56,10 +65,11 @@ async fn readiness(State(app): State<App>) -> Response {
         // Which fault is for the operator's log.
         reasons.push("store_read_only");
     }
-    match reasons.is_empty() {
-        true => json(StatusCode::OK, &Readiness { status: "ready", reasons }),
-        false => json(StatusCode::SERVICE_UNAVAILABLE, &Readiness { status: "not_ready", reasons }),
+    if reasons.is_empty() {
+        return json(StatusCode::OK, &Ready { status: "ready" });
     }
+    let failure = Failure::new(ErrorCode::Unavailable, format!("not ready: {}", reasons.join(", ")));
+    json(StatusCode::SERVICE_UNAVAILABLE, &NotReady { error: failure.body(), status: "not_ready", reasons })
 }
 
 async fn landing() -> Response {

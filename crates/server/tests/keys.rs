@@ -110,6 +110,37 @@ async fn what_is_anothers_is_as_if_it_were_not_there() {
 }
 
 #[tokio::test]
+async fn a_narrowed_key_sees_its_agents_and_namespaces_only() {
+    let gate = Gate::new();
+    let made = |agent: &str, namespace: &str| {
+        let body = json!({ "agent": agent, "namespace": namespace });
+        let gate = gate.clone();
+        async move { gate.post("/api/v1/sessions", body).await.1["id"].as_str().unwrap().to_owned() }
+    };
+    let inside = made("main", "user:bob:notes").await;
+    let outside =
+        [made("other", "user:bob:notes").await, made("main", "user:bobby").await, made("main", "user").await];
+    // The administrator's own rights, narrowed: only the narrowing decides.
+    let narrow = json!({ "scopes": ["admin"], "agents": ["main"], "namespaces": ["user:bob"] });
+    let narrow = gate.as_key(&gate.key(narrow).await.1);
+    assert_eq!(narrow.get(&format!("/api/v1/sessions/{inside}")).await.0, 200);
+    for id in &outside {
+        assert_eq!(narrow.get(&format!("/api/v1/sessions/{id}")).await.0, 404, "{id}");
+        assert_eq!(narrow.get(&format!("/api/v1/sessions/{id}/events")).await.0, 404, "{id}");
+    }
+    let (_, listed) = narrow.get("/api/v1/sessions").await;
+    let ids: Vec<_> = listed["items"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
+    assert_eq!(ids, [&json!(inside)]);
+    for refused in [json!({ "agent": "other" }), json!({ "namespace": "user:bobby" })] {
+        let (status, body) = narrow.post("/api/v1/sessions", refused.clone()).await;
+        assert_eq!(status, 403, "{refused} {body}");
+    }
+    let (status, _) =
+        narrow.json("PATCH", &format!("/api/v1/sessions/{inside}"), json!({ "agent": "other" })).await;
+    assert_eq!(status, 403);
+}
+
+#[tokio::test]
 async fn a_key_never_gives_more_than_its_maker_has() {
     let gate = Gate::new();
     let maker = json!({

@@ -127,6 +127,28 @@ async fn a_bad_frame_gets_an_error_and_the_socket_stays() {
 }
 
 #[tokio::test]
+async fn what_is_anothers_is_not_there_over_a_socket_either() {
+    let live = Live::new().await;
+    let session = live.gate.session().await;
+    let rights = json!(["sessions:read", "sessions:write", "approvals:decide"]);
+    let (_, key) = live.gate.key(json!({ "scopes": rights, "principal": "bob" })).await;
+    let mut bob = live.socket(&key).await;
+    let asked = [
+        json!({ "type": "subscribe", "session": id(&session) }),
+        json!({ "type": "subscribe", "session": id(&session), "after": "1.0" }),
+        json!({ "type": "input", "session": id(&session), "text": "mine now" }),
+        json!({ "type": "cancel", "session": id(&session) }),
+    ];
+    for frame in asked {
+        bob.say(frame.clone()).await;
+        assert_eq!(bob.next().await.unwrap()["error"]["code"], "not_found", "{frame}");
+    }
+    live.gate.turn(&session, "not for bob").await;
+    bob.say(json!({ "type": "ping", "ref": "last" })).await;
+    assert_eq!(bob.next().await.unwrap()["ref"], "last", "nothing came before the answer");
+}
+
+#[tokio::test]
 async fn what_is_unsubscribed_is_heard_no_more() {
     let live = Live::new().await;
     let (one, two) = (live.gate.session().await, live.gate.session().await);
