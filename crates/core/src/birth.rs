@@ -97,9 +97,7 @@ impl Gateway {
         title: Option<String>,
     ) -> Result<Created, Refusal> {
         crate::session::check_title(title.as_ref())?;
-        if !caller.may(Scope::SessionsWrite) {
-            return Err(crate::gateway::forbidden("this key lacks the scope sessions:write"));
-        }
+        self.may_begin(caller)?;
         let head = from.head().seq;
         let at = at.unwrap_or(head);
         if at > head || at == Seq::ZERO {
@@ -122,14 +120,23 @@ impl Gateway {
         Ok(Created { view, existed: false })
     }
 
+    /// Whether the caller may begin sessions, and the server still takes them.
+    pub(crate) fn may_begin(&self, caller: &Caller) -> Result<(), Refusal> {
+        if !caller.may(Scope::SessionsWrite) {
+            return Err(crate::gateway::forbidden("this key lacks the scope sessions:write"));
+        }
+        if self.shared.draining.is_cancelled() {
+            return Err(crate::gateway::going_away());
+        }
+        Ok(())
+    }
+
     /// A new session of the caller's from exported events, which become its own.
     ///
     /// # Errors
     /// `invalid_request` when the events are no log.
     pub async fn import(&self, caller: &Caller, log: Vec<Envelope>) -> Result<Created, Refusal> {
-        if !caller.may(Scope::SessionsWrite) {
-            return Err(crate::gateway::forbidden("this key lacks the scope sessions:write"));
-        }
+        self.may_begin(caller)?;
         let invalid = |message: &str| Refusal::new(ErrorCode::InvalidRequest, message);
         if log.len() > BIRTH_EVENTS {
             return Err(Refusal::new(

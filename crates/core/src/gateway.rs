@@ -201,10 +201,7 @@ impl Gateway {
     pub async fn create(&self, caller: &Caller, door: &str, new: NewSession) -> Result<Created, Refusal> {
         crate::session::check_title(new.title.as_ref())?;
         crate::session::check_metadata(&new.metadata)?;
-        require(caller, Scope::SessionsWrite)?;
-        if self.shared.draining.is_cancelled() {
-            return Err(going_away());
-        }
+        self.may_begin(caller)?;
         if let Some(alias) = &new.alias
             && let Some(id) = self.shared.store.by_alias(caller.tenant(), door, alias).await?
         {

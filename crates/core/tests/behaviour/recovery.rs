@@ -326,6 +326,8 @@ async fn a_drain_takes_no_new_work_lets_turns_end_and_keeps_what_waits() {
     let drain = tokio::spawn(async move { gateway.drain(std::time::Duration::from_secs(30)).await });
     kit.gateway().draining().cancelled().await;
     assert_eq!(session.submit(says("new")).await.unwrap_err().code, ErrorCode::Unavailable);
+    let copied = kit.gateway().fork(&moongate_testkit::bob(), &session, None, None).await;
+    assert_eq!(copied.unwrap_err().code, ErrorCode::Unavailable);
     gate.open();
     drain.await.unwrap();
     let log = kit.log(session.id()).await;
