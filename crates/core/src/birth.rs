@@ -112,8 +112,15 @@ impl Gateway {
         let by = caller.principal().clone();
         events.push((None, Event::SessionForked(SessionForked { from: from.id(), at, by: by.clone() })));
         if title.is_some() {
-            let (metadata, archived, agent, policy) = (None, None, None, None);
-            let updated = SessionUpdated { title, metadata, archived, agent, policy, by };
+            let updated = SessionUpdated {
+                title,
+                metadata: None,
+                archived: None,
+                agent: None,
+                policy: None,
+                auto_approve: None,
+                by,
+            };
             events.push((None, Event::SessionUpdated(updated)));
         }
         let view = begin(self, caller, "native", events).await?;

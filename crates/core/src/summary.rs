@@ -115,14 +115,19 @@ impl Summary {
         if let Some(policy) = updated.policy {
             view.policy = Some(policy);
         }
+        if let Some(auto_approve) = updated.auto_approve {
+            view.auto_approve = auto_approve;
+        }
     }
 
-    /// A fork takes the words along, not the work: what ran, waited or was paid for stays with the original.
+    /// A fork takes the words along, not the work: what ran, waited, was paid for or was allowed without asking
+    /// stays with the original.
     fn fork(&mut self, envelope: &Envelope, forked: &SessionForked) {
         self.rest();
         self.view.queue.clear();
         self.view.usage = UsageTotal::default();
         self.view.owner = forked.by.clone();
+        self.view.auto_approve = false;
         self.view.created_at = envelope.at;
     }
 
@@ -183,6 +188,7 @@ fn created_view(first: &Envelope, created: &SessionCreated) -> SessionView {
         metadata: created.metadata.clone(),
         archived: false,
         policy: None,
+        auto_approve: false,
     }
 }
 
@@ -288,6 +294,9 @@ mod tests {
             turn: TurnId::from_bits(1),
             approval: ApprovalId::from_bits(approval),
             call: "c1".parse().unwrap(),
+            tool: "rm".parse().unwrap(),
+            arguments: serde_json::Value::Null,
+            requirement: Default::default(),
             plan: "rm".into(),
             reason: "risky".into(),
             hash: "0".into(),
@@ -301,6 +310,7 @@ mod tests {
             approval: ApprovalId::from_bits(approval),
             decision: Decision::Approve,
             arguments: None,
+            hash: None,
             reason: None,
             by: "bob".parse().unwrap(),
             remember: None,
@@ -360,6 +370,7 @@ mod tests {
             archived: Some(true),
             agent: None,
             policy: None,
+            auto_approve: None,
             by: "bob".parse().unwrap(),
         };
         let view = log.push(Event::SessionUpdated(updated));

@@ -72,6 +72,8 @@ pub struct SessionPatch {
     pub agent: Option<AgentName>,
     /// What the agent may do from the next turn on.
     pub policy: Option<PolicyPreset>,
+    /// Whether calls that would wait for a person run without one, from the next call on.
+    pub auto_approve: Option<bool>,
 }
 
 /// A decision on an approval.

@@ -77,6 +77,24 @@ pub struct SessionView {
     /// What the agent may do, where it differs from the agent's own policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyPreset>,
+    /// Whether calls that would wait for a person run without one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_approve: bool,
+}
+
+/// What became of an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalState {
+    /// Nobody decided yet.
+    Open,
+    /// The call may run.
+    Approved,
+    /// A person said no, or the turn ended before anybody said anything.
+    Denied,
+    /// Nobody decided in time.
+    Expired,
 }
 
 /// A message of the transcript.

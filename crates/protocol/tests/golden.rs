@@ -139,3 +139,13 @@ fn a_known_event_with_another_payload_is_refused_not_unknown() {
         assert!(bare.is_err(), "{} has fields it cannot be without", envelope.event.kind());
     }
 }
+
+#[test]
+fn requests_and_calls_written_before_they_said_more_are_still_read() {
+    let old = r#"{"type":"approval.requested","turn":"trn_00000000000000000000000000",
+        "approval":"apr_00000000000000000000000000","call":"c1","plan":"rm","reason":"risky","hash":"0",
+        "expires_at":"2026-11-21T12:00:00.000Z"}"#;
+    let Event::ApprovalRequested(request) = serde_json::from_str(old).unwrap() else { panic!("{old}") };
+    assert_eq!((request.tool.as_str(), request.arguments.is_null()), ("unknown", true));
+    assert_eq!(request.requirement, moongate_protocol::Requirement::UnlessAutoApproved);
+}

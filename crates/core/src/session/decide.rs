@@ -149,6 +149,8 @@ fn check_settings(input: &NewInput) -> Result<(), Refusal> {
         "a temperature is from 0 to 2"
     } else if overrides.max_output_tokens == Some(0) {
         "an answer has at least one token"
+    } else if overrides.approval_secs == Some(0) {
+        "a person has at least one second to decide"
     } else {
         return Ok(());
     };
@@ -215,6 +217,7 @@ fn update(patch: &SessionPatch, context: &Context<'_>) -> Result<Decision, Refus
         archived: patch.archived,
         agent: patch.agent,
         policy: patch.policy,
+        auto_approve: patch.auto_approve,
         by: context.by.clone(),
     })]))
 }

@@ -106,7 +106,7 @@ impl SessionHandle {
     /// When a value is not acceptable.
     pub async fn update(&self, patch: SessionPatch) -> Result<SessionView, Refusal> {
         self.require(Scope::SessionsWrite)?;
-        if patch.policy.is_some() {
+        if patch.policy.is_some() || patch.auto_approve.is_some() {
             self.require(Scope::PolicyWrite)?;
         }
         if let Some(agent) = &patch.agent

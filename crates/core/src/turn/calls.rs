@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use moongate_protocol::{
-    CallId, DeltaKind, Effect, Event, Part, ToolCalled, ToolFinished, ToolOutcome, WaitingOn,
+    CallId, DeltaKind, Effect, Event, Ground, Part, ToolCalled, ToolFinished, ToolOutcome, WaitingOn,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -125,7 +125,7 @@ impl Turn {
         let arguments = prepared.call.arguments.clone();
         let hash = call_hash(&prepared.call.call, tool.as_str(), &arguments);
         let (item, call) = (prepared.call.item, prepared.call.call.clone());
-        ToolCalled { turn: self.id, item, call, tool, arguments, hash, effect }
+        ToolCalled { turn: self.id, item, call, tool, arguments, hash, effect, ground: Ground::Policy }
     }
 
     async fn run_tool(&self, prepared: Prepared) -> ToolResult {

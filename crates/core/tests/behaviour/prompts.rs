@@ -2,7 +2,7 @@
 
 use moongate_core::testing;
 use moongate_protocol::{
-    CallId, ContextCompacted, Effect, Envelope, Epoch, ErrorCode, Event, InputAccepted, InputId,
+    CallId, ContextCompacted, Effect, Envelope, Epoch, ErrorCode, Event, Ground, InputAccepted, InputId,
     InputWithdrawn, ItemId, MessageCompleted, Overlap, Part, Role, Seq, SessionCreated, SessionForked,
     SessionId, StopReason, Timestamp, ToolCalled, ToolFinished, ToolOutcome, TurnCancelled, TurnCompleted,
     TurnFailed, TurnId, TurnStarted, UsageTotal,
@@ -80,7 +80,8 @@ fn tool() -> impl Strategy<Value = Event> {
         });
     let called = (item(), call()).prop_map(move |(item, call)| {
         let (tool, arguments, hash) = ("look".parse().unwrap(), json!({}), String::new());
-        Event::ToolCalled(ToolCalled { turn, item, call, tool, arguments, hash, effect: Effect::Effect })
+        let (effect, ground) = (Effect::Effect, Ground::Policy);
+        Event::ToolCalled(ToolCalled { turn, item, call, tool, arguments, hash, effect, ground })
     });
     prop_oneof![finished, called]
 }

@@ -124,6 +124,7 @@ async fn importing_a_log_gives_nobody_rights_they_do_not_have() {
             archived: None,
             agent: Some("no-such-agent".parse().unwrap()),
             policy: Some(PolicyPreset::Full),
+            auto_approve: Some(true),
             by: "admin".parse().unwrap(),
         }),
         ..last
@@ -132,6 +133,7 @@ async fn importing_a_log_gives_nobody_rights_they_do_not_have() {
     assert_eq!((eve.policy, eve.agent.as_str(), eve.title.as_deref()), (None, "main", Some("mine")));
     let chief = kit.gateway().import(&admin(), log).await.unwrap().view;
     assert_eq!(chief.policy, Some(PolicyPreset::Full));
+    assert!(!eve.auto_approve && !chief.auto_approve, "what runs without a person is said anew");
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,6 +52,10 @@ pub struct Overrides {
     /// Most tokens an answer may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
+    /// How long a person may take to decide on one of the turn's calls, in seconds; never longer than the server
+    /// waits by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_secs: Option<u32>,
     /// Another persona.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persona: Option<String>,

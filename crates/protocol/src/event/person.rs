@@ -4,7 +4,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::payload;
-use crate::{ApprovalId, CallId, Principal, QuestionId, Timestamp, TurnId};
+use crate::{ApprovalId, CallId, Principal, QuestionId, Timestamp, ToolName, TurnId};
+
+/// When a call of a tool needs a person's word, whatever else allows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Requirement {
+    /// The policy alone decides.
+    Never,
+    /// Unless the session approves by itself, or a person approved such calls before.
+    #[default]
+    UnlessAutoApproved,
+    /// Each time.
+    Always,
+}
+
+/// The tool's name in requests that were written before they said it.
+fn unnamed() -> ToolName {
+    #[expect(clippy::expect_used, reason = "the literal is within the grammar")]
+    "unknown".parse().expect("a tool's name")
+}
 
 payload!(
     /// The exact call a person has to decide on.
@@ -15,11 +35,21 @@ payload!(
         approval: ApprovalId,
         /// The call.
         call: CallId,
-        /// What would run, rendered by the gateway.
+        /// The tool.
+        #[serde(default = "unnamed")]
+        tool: ToolName,
+        /// The arguments that would run.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        arguments: Value,
+        /// Whether anything but a person's word could have answered.
+        #[serde(default)]
+        requirement: Requirement,
+        /// What would run, in full, rendered by the gateway: nothing in it is invisible.
         plan: String,
         /// Why a person is asked.
         reason: String,
-        /// SHA-256 of the canonical plan, in hexadecimal.
+        /// SHA-256 of the canonical call, in hexadecimal: what is approved, and nothing else.
         hash: String,
         /// When silence becomes a no.
         expires_at: Timestamp,
@@ -53,7 +83,7 @@ payload!(
     RememberRule {
         /// How far it reaches.
         scope: RememberScope,
-        /// The rule, in the policy's language.
+        /// The rule: a tool's name, alone or followed by the arguments it is about, as JSON.
         rule: String,
     }
 );
@@ -71,10 +101,13 @@ payload!(
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         arguments: Option<Value>,
+        /// SHA-256 of the canonical call with the changed arguments.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<String>,
         /// Why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// Who; the gateway itself at expiry.
+        /// Who; `gateway` at expiry.
         by: Principal,
         /// A rule to keep.
         #[serde(default, skip_serializing_if = "Option::is_none")]

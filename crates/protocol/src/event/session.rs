@@ -44,6 +44,9 @@ payload!(
         /// What the agent may do from the next turn on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<PolicyPreset>,
+        /// Whether calls that would wait for a person run without one, from the next call on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        auto_approve: Option<bool>,
         /// Who changed it.
         by: Principal,
     }

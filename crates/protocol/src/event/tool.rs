@@ -4,7 +4,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::payload;
-use crate::{CallId, Effect, ItemId, Part, ToolName, TurnId};
+use crate::{ApprovalId, CallId, Effect, ItemId, Part, ToolName, TurnId};
+
+/// What allowed a call to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Ground {
+    /// The policy, without asking.
+    #[default]
+    Policy,
+    /// A person, who was asked about exactly this call.
+    Approval {
+        /// What the person answered.
+        approval: ApprovalId,
+    },
+    /// A person, who said before that such calls may run in this session.
+    Rule {
+        /// The rule that was kept then.
+        rule: String,
+    },
+    /// The session, which is set to approve by itself.
+    AutoApproval,
+}
 
 payload!(
     /// The exact call that is about to run.
@@ -24,6 +46,9 @@ payload!(
         hash: String,
         /// What it does to the world.
         effect: Effect,
+        /// What allowed it.
+        #[serde(default, skip_serializing_if = "super::is_default")]
+        ground: Ground,
     }
 );
 

@@ -38,6 +38,7 @@ fn sessions() -> Vec<Event> {
         archived: None,
         agent: None,
         policy: None,
+        auto_approve: None,
         by: name("bob"),
     };
     let updated = |policy| SessionUpdated {
@@ -46,6 +47,7 @@ fn sessions() -> Vec<Event> {
         archived: Some(false),
         agent: Some(name("other")),
         policy: Some(policy),
+        auto_approve: Some(policy == PolicyPreset::Full),
         by: name("bob"),
     };
     let presets =
@@ -77,6 +79,7 @@ fn inputs() -> Vec<Event> {
             effort: Some(effort),
             temperature: Some(0.5),
             max_output_tokens: Some(100),
+            approval_secs: Some(120),
             persona: Some("pirate".into()),
             project: Some("moon".into()),
         },
@@ -150,7 +153,8 @@ fn messages() -> Vec<Event> {
 }
 
 fn tools() -> Vec<Event> {
-    let called = |effect| {
+    let approval = ApprovalId::from_bits(0x0193_4000_0004_7000_8000_0000_0000_0001);
+    let called_on = |effect, ground| {
         Event::ToolCalled(ToolCalled {
             turn: turn(),
             item: item(4),
@@ -159,8 +163,12 @@ fn tools() -> Vec<Event> {
             arguments: json!({"command": "ls"}),
             hash: "ab".repeat(32),
             effect,
+            ground,
         })
     };
+    let called = |effect| called_on(effect, Ground::Policy);
+    let grounds =
+        [Ground::Approval { approval }, Ground::Rule { rule: "shell".into() }, Ground::AutoApproval];
     let bare = ToolFinished {
         turn: turn(),
         item: item(4),
@@ -173,6 +181,7 @@ fn tools() -> Vec<Event> {
     };
     let full = ToolFinished { data: Some(json!({"exit": 0})), truncated: true, ..bare.clone() };
     let mut events: Vec<_> = [Effect::Read, Effect::Idempotent, Effect::Effect].map(called).into();
+    events.extend(grounds.map(|ground| called_on(Effect::Effect, ground)));
     events.push(Event::ToolFinished(full));
     let outcomes = [
         ToolOutcome::Ok,
@@ -188,12 +197,13 @@ fn tools() -> Vec<Event> {
 fn people() -> Vec<Event> {
     let approval = ApprovalId::from_bits(0x0193_4000_0004_7000_8000_0000_0000_0001);
     let question = QuestionId::from_bits(0x0193_4000_0005_7000_8000_0000_0000_0001);
-    let rule = |scope| RememberRule { scope, rule: "shell(ls *)".into() };
+    let rule = |scope| RememberRule { scope, rule: "shell {\"command\":\"ls\"}".into() };
     let denied = ApprovalResolved {
         turn: turn(),
         approval,
         decision: Decision::Deny,
         arguments: None,
+        hash: None,
         reason: None,
         by: name("gateway"),
         remember: None,
@@ -201,6 +211,7 @@ fn people() -> Vec<Event> {
     let approved = |scope| ApprovalResolved {
         decision: Decision::Approve,
         arguments: Some(json!({"command": "ls -l"})),
+        hash: Some("ef".repeat(32)),
         reason: Some("fine".into()),
         remember: Some(rule(scope)),
         ..denied.clone()
@@ -212,16 +223,24 @@ fn people() -> Vec<Event> {
         form: Some(json!({"type": "object", "properties": {"colour": {"type": "string"}}})),
         expires_at: at(),
     };
-    vec![
+    let needs = |requirement| {
         Event::ApprovalRequested(ApprovalRequested {
             turn: turn(),
             approval,
             call: call(),
-            plan: "ls".into(),
+            tool: name("shell"),
+            arguments: json!({"command": "ls"}),
+            requirement,
+            plan: "shell {\"command\":\"ls\"}".into(),
             reason: "it runs a program".into(),
             hash: "cd".repeat(32),
             expires_at: at(),
-        }),
+        })
+    };
+    vec![
+        needs(Requirement::Never),
+        needs(Requirement::UnlessAutoApproved),
+        needs(Requirement::Always),
         Event::ApprovalResolved(approved(RememberScope::Session)),
         Event::ApprovalResolved(approved(RememberScope::Agent)),
         Event::ApprovalResolved(denied),

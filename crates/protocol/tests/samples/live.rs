@@ -70,6 +70,7 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         metadata: Default::default(),
         archived: false,
         policy: None,
+        auto_approve: false,
     };
     let full = SessionView {
         alias: Some(name("my chat")),
@@ -82,6 +83,7 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         metadata: [("colour".to_owned(), "blue".to_owned())].into(),
         archived: true,
         policy: Some(PolicyPreset::WorkspaceWrite),
+        auto_approve: true,
         ..minimal.clone()
     };
     let waiting = SessionView { state: SessionState::Waiting, turn: Some(turn()), ..minimal.clone() };

@@ -235,6 +235,9 @@ pub mod event {
             turn: TurnId::from_bits(u128::from(turn)),
             approval: ApprovalId::from_bits(u128::from(approval)),
             call: "call_1".parse().unwrap(),
+            tool: "run".parse().unwrap(),
+            arguments: serde_json::json!({"it": 1}),
+            requirement: moongate_protocol::Requirement::UnlessAutoApproved,
             plan: "run it".into(),
             reason: "the policy asks".into(),
             hash: "0".into(),
@@ -249,6 +252,7 @@ pub mod event {
             approval: ApprovalId::from_bits(u128::from(approval)),
             decision: Decision::Approve,
             arguments: None,
+            hash: None,
             reason: None,
             by: "bob".parse().unwrap(),
             remember: None,
@@ -263,6 +267,7 @@ pub mod event {
             archived,
             agent: agent.map(|agent| agent.parse().unwrap()),
             policy: None,
+            auto_approve: None,
             by: "bob".parse().unwrap(),
         })
     }

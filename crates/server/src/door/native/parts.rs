@@ -44,6 +44,9 @@ pub(crate) struct InputBody<'a> {
     /// Most tokens an answer may have, in this turn.
     #[schema(minimum = 1)]
     max_output_tokens: Option<u32>,
+    /// How long a person may take to decide on one of this turn's calls, in seconds.
+    #[schema(minimum = 1)]
+    approval_secs: Option<u32>,
     /// Labels.
     #[serde(default)]
     metadata: Metadata,
@@ -117,6 +120,7 @@ impl<'a> InputBody<'a> {
             effort: self.effort,
             temperature: self.temperature,
             max_output_tokens: self.max_output_tokens,
+            approval_secs: self.approval_secs,
             ..Overrides::default()
         };
         Ok(NewInput { parts, overlap: self.overlap, idempotency: None, overrides, metadata: self.metadata })

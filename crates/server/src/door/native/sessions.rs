@@ -175,6 +175,8 @@ struct ChangeSession {
     agent: Option<AgentName>,
     /// What the agent may do from the next turn on; needs `policy:write`.
     policy: Option<PolicyPreset>,
+    /// Whether calls that would wait for a person run without one; needs `policy:write`.
+    auto_approve: Option<bool>,
 }
 
 async fn change(
@@ -183,9 +185,10 @@ async fn change(
     Id(id): Id<SessionId>,
     Json(body): Json<ChangeSession>,
 ) -> Answer {
-    let ChangeSession { title, metadata, archived, agent, policy } = body;
+    let ChangeSession { title, metadata, archived, agent, policy, auto_approve } = body;
     let session = app.gateway().session(&caller, id).await?;
-    let view = session.update(SessionPatch { title, metadata, archived, agent, policy }).await?;
+    let patch = SessionPatch { title, metadata, archived, agent, policy, auto_approve };
+    let view = session.update(patch).await?;
     ok(&SessionBody::from(view))
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct SettingsBody {
     /// What the agent may do, where it differs from the agent's own policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<PolicyPreset>,
+    /// Whether calls that would wait for a person run without one.
+    auto_approve: bool,
 }
 
 /// What a session is doing, and what it used.
@@ -82,6 +84,7 @@ impl From<SessionView> for SessionBody {
                 metadata: view.metadata,
                 archived: view.archived,
                 policy: view.policy,
+                auto_approve: view.auto_approve,
             },
             progress: ProgressBody {
                 state: view.state,
