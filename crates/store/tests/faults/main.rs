@@ -8,6 +8,7 @@ mod delete;
 mod disk_full;
 mod latch;
 mod open;
+mod readers;
 mod rebuild;
 mod rot;
 mod torn;
