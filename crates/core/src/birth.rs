@@ -9,7 +9,9 @@ use moongate_protocol::{
 
 use crate::{
     Append, Caller, Created, Gateway, NewSession, Record, Refusal, Scope, SessionHandle, SessionRow,
-    StoreError, Summary, limits::READ_BATCH, session::Identity,
+    StoreError, Summary,
+    limits::READ_BATCH,
+    session::{Identity, check_metadata, check_title},
 };
 
 /// A new session with everything decided.
@@ -96,7 +98,7 @@ impl Gateway {
         at: Option<Seq>,
         title: Option<String>,
     ) -> Result<Created, Refusal> {
-        crate::session::check_title(title.as_ref())?;
+        check_title(title.as_ref())?;
         self.may_begin(caller)?;
         let head = from.head().seq;
         let at = at.unwrap_or(head);
@@ -141,7 +143,7 @@ impl Gateway {
     /// A new session of the caller's from exported events, which become its own.
     ///
     /// # Errors
-    /// `invalid_request` when the events are no log.
+    /// `invalid_request` when the events are no log, `too_large` when a title, labels or the log are.
     pub async fn import(&self, caller: &Caller, log: Vec<Envelope>) -> Result<Created, Refusal> {
         self.may_begin(caller)?;
         let invalid = |message: &str| Refusal::new(ErrorCode::InvalidRequest, message);
@@ -155,6 +157,7 @@ impl Gateway {
         if !gapless || !matches!(log.first().map(|e| &e.event), Some(Event::SessionCreated(_))) {
             return Err(invalid("an export begins with session.created and has every event once, in order"));
         }
+        log.iter().try_for_each(|envelope| check_bounds(&envelope.event))?;
         let (from, at) =
             log.last().map(|last| (last.session, last.seq)).ok_or_else(|| invalid("no events"))?;
         let catalog = self.catalog();
@@ -188,6 +191,22 @@ async fn events_to(from: &SessionHandle, at: Seq) -> Result<Vec<Envelope>, Refus
         }
     }
     Ok(events)
+}
+
+/// What a list shows of a session keeps its bounds however the session came here.
+fn check_bounds(event: &Event) -> Result<(), Refusal> {
+    match event {
+        Event::SessionCreated(created) => {
+            check_title(created.title.as_ref())?;
+            check_metadata(&created.metadata)
+        }
+        Event::SessionUpdated(updated) => {
+            check_title(updated.title.as_ref())?;
+            updated.metadata.as_ref().map_or(Ok(()), check_metadata)
+        }
+        Event::InputAccepted(accepted) => check_metadata(&accepted.metadata),
+        _ => Ok(()),
+    }
 }
 
 /// An alias names one session: a copy goes without.

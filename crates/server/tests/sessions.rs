@@ -174,6 +174,10 @@ async fn an_export_comes_back_as_a_session_of_its_own() {
         let (status, body) = read(gate.send(send(bad.to_vec())).await).await;
         assert_eq!(status, 400, "{what} {body}");
     }
+    let mut created: Value = serde_json::from_slice(lines[0]).unwrap();
+    created["title"] = "x".repeat(2000).into();
+    let (status, body) = read(gate.send(send(created.to_string().into_bytes())).await).await;
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (413, &json!("too_large")), "{body}");
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use moongate_core::{
     },
 };
 use moongate_protocol::{
-    Cancel, Envelope, ErrorCode, Event, InputId, InputWithdrawn, NewInput, Notice, Part, Seq, SessionPatch,
-    WaitingOn,
+    Cancel, Envelope, ErrorCode, Event, InputId, InputWithdrawn, Metadata, NewInput, Notice, Part, Seq,
+    SessionCreated, SessionPatch, SessionUpdated, WaitingOn,
 };
 use moongate_testkit::{Gate, Script, Setup, bob, caller, says};
 use serde_json::json;
@@ -204,4 +204,44 @@ async fn a_log_that_is_too_long_is_not_imported() {
     }));
     let refused = kit.gateway().import(&bob(), log).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::TooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_keeps_the_bounds_of_titles_and_labels() {
+    let kit = Setup::default().start().await;
+    let session = kit.session().await;
+    let first = kit.log(session.id()).await.remove(0);
+    let Event::SessionCreated(created) = &first.event else { panic!("{first:?}") };
+    let long = "x".repeat(TITLE_BYTES + 1);
+    let labels = Metadata::from([("k".to_owned(), "v".repeat(METADATA_BYTES))]);
+    let update = |title: Option<&String>, metadata: Option<&Metadata>| {
+        Event::SessionUpdated(SessionUpdated {
+            title: title.cloned(),
+            metadata: metadata.cloned(),
+            archived: None,
+            agent: None,
+            policy: None,
+            auto_approve: None,
+            by: "bob".parse().unwrap(),
+        })
+    };
+    let log = |events: Vec<Event>| {
+        let numbered = events.into_iter().zip(1..);
+        numbered.map(|(event, seq)| Envelope { seq: Seq(seq), event, ..first.clone() }).collect::<Vec<_>>()
+    };
+    let titled = SessionCreated { title: Some(long.clone()), ..created.clone() };
+    let labelled = SessionCreated { metadata: labels.clone(), ..created.clone() };
+    for bad in [
+        vec![Event::SessionCreated(titled)],
+        vec![Event::SessionCreated(labelled)],
+        vec![first.event.clone(), update(Some(&long), None)],
+        vec![first.event.clone(), update(None, Some(&labels))],
+    ] {
+        let refused = kit.gateway().import(&bob(), log(bad)).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::TooLarge, "{refused}");
+    }
+    let most = "x".repeat(TITLE_BYTES);
+    let good = log(vec![first.event.clone(), update(Some(&most), None)]);
+    let made = kit.gateway().import(&bob(), good).await.unwrap();
+    assert_eq!(made.view.title, Some(most));
 }
