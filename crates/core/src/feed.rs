@@ -244,6 +244,29 @@ impl Feed {
         state.wake();
     }
 
+    /// Hears no more of a turn's task, and gives what it showed of a message nobody completed: the message's item,
+    /// if its text was begun, and its words. Half a tool call is nothing to keep.
+    pub(crate) fn cut_off(&self, turn: TurnId) -> (Option<ItemId>, Vec<Part>) {
+        let mut state = lock(&self.state);
+        state.ended = Some(turn);
+        let shown = |open: &&OpenItem| open.turn == turn && !open.text.is_empty();
+        let (mut item, mut parts) = (None, Vec::new());
+        for open in state.open.iter().filter(shown) {
+            let text = open.text.clone();
+            match open.kind {
+                DeltaKind::Text => {
+                    item = Some(open.item);
+                    parts.push(Part::Text { text });
+                }
+                DeltaKind::Reasoning => {
+                    parts.push(Part::Reasoning { item: open.item, text, signature: None });
+                }
+                _ => {}
+            }
+        }
+        (item, parts)
+    }
+
     /// Tells followers of a passing state. `waiting` is also told to those who come later.
     pub(crate) fn notify(&self, notice: Notice) {
         let mut state = lock(&self.state);
@@ -336,6 +359,9 @@ impl FeedState {
             Event::TurnResumed(resumed) => Some(resumed.turn),
             _ => None,
         };
+        if resumed.is_some() && self.ended == resumed {
+            self.ended = None;
+        }
         if let Some(turn) = event.ends_turn().or(resumed) {
             self.open.retain(|open| open.turn != turn);
             self.waiting = None;

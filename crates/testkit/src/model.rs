@@ -115,6 +115,9 @@ impl ModelStream for ScriptedStream {
                     self.until = None;
                 }
                 Some(Step::Gate(gate)) => gate.pass().await,
+                Some(Step::Block(barrier)) => {
+                    barrier.wait();
+                }
                 Some(Step::Panic) => panic!("the script says so"),
                 Some(Step::Piece(piece)) => {
                     pieces.push(piece.clone());

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moongate_protocol::{
-    ErrorCode, Event, ItemId, MessageCompleted, Notice, Principal, Role, TurnCancelled, TurnCompleted,
-    TurnFailed, TurnId, WaitingOn,
+    ErrorCode, Event, ItemId, MessageCompleted, Notice, Principal, Role, StopReason, TurnCancelled,
+    TurnCompleted, TurnFailed, TurnId, WaitingOn,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -305,12 +305,27 @@ impl Actor {
     pub(super) async fn turn_vanished(&mut self) -> Result<(), Stop> {
         tracing::error!(session.id = %self.slot.id(), "a turn ended without an end");
         let fault = Fault::new(ErrorCode::Internal, "the turn broke off inside the server");
-        self.end_turn(Vec::new(), Then::Fail(fault)).await
+        let shown = self.broken_off(StopReason::Cut);
+        self.end_turn(shown, Then::Fail(fault)).await
     }
 
     /// The turn was told to stop and did not in time.
     pub(super) async fn end_by_force(&mut self) -> Result<(), Stop> {
         tracing::warn!(session.id = %self.slot.id(), "a cancelled turn did not stop by itself");
-        self.end_turn(Vec::new(), Then::Cancelled(vec!["turn".into()])).await
+        let shown = self.broken_off(StopReason::Cancelled);
+        self.end_turn(shown, Then::Cancelled(vec!["turn".into()])).await
+    }
+
+    /// What the running turn showed of a message it does not complete any more, to be kept.
+    fn broken_off(&self, stop_reason: StopReason) -> Vec<Event> {
+        let Some(turn) = self.running.as_ref().map(|running| running.id) else { return Vec::new() };
+        let (item, parts) = self.slot.feed().cut_off(turn);
+        if parts.is_empty() {
+            return Vec::new();
+        }
+        let item = item.unwrap_or_else(|| self.shared.ids.make(ItemId::new));
+        let (role, stop_reason) = (Role::Assistant, Some(stop_reason));
+        let message = MessageCompleted { turn, item, role, parts, stop_reason, input: None, partial: true };
+        vec![Event::MessageCompleted(message)]
     }
 }

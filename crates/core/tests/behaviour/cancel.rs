@@ -1,10 +1,13 @@
 //! Stopping a turn.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Barrier},
+    time::Duration,
+};
 
 use moongate_core::{PromptMessage, limits::CANCEL_GRACE};
 use moongate_protocol::{
-    Cancel, Effect, ErrorCode, Event, Part, SessionState, StopReason, ToolOutcome, TurnId,
+    Cancel, DeltaKind, Effect, ErrorCode, Event, Part, SessionState, StopReason, ToolOutcome, TurnId,
 };
 use moongate_testkit::{Gate, Script, ScriptedTool, Setup, bob, says};
 use serde_json::json;
@@ -121,6 +124,38 @@ async fn a_tool_that_does_not_stop_is_not_waited_for() {
         _ => None,
     });
     assert_eq!(finished, Some(ToolOutcome::Cancelled), "what was stopped is written down");
+}
+
+/// On real threads and real time, as one of them is held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_a_turn_showed_is_kept_when_it_is_ended_by_force() {
+    let kit = Setup::default().start().await;
+    let session = kit.session().await;
+    let mut client = kit.client(session.id()).await;
+    let held = Arc::new(Barrier::new(2));
+    let begun = Script::new().reasoning("Hm", None).text("Once upon").raw_call("look", r#"{"wh"#);
+    kit.model().push([begun.block(&held)]);
+    session.submit(says("a story")).await.unwrap();
+    client.until_shown(r#"{"wh"#).await;
+    let cancelled = session.cancel(Cancel::default()).await.unwrap();
+    assert_eq!(cancelled.stopped, ["turn"]);
+    let ended = client.until_turn_ends().await;
+    assert_eq!(turn_cancelled(&ended).by, *bob().principal());
+    let kept = client.view.events.iter().find_map(|envelope| match &envelope.event {
+        Event::MessageCompleted(message) => Some(message.clone()),
+        _ => None,
+    });
+    let kept = kept.expect("what was shown");
+    assert_eq!((kept.partial, kept.stop_reason), (true, Some(StopReason::Cancelled)));
+    assert!(matches!(&kept.parts[0], Part::Reasoning { text, .. } if text == "Hm"), "{:?}", kept.parts);
+    assert_eq!(kept.parts[1..], [Part::text("Once upon")], "half a call is not kept");
+    assert_eq!(client.view.texts.get(&(kept.item, DeltaKind::Text)).map(String::as_str), Some("Once upon"));
+    held.wait();
+    session.submit(says("again")).await.unwrap();
+    client.until_turns_end(2).await;
+    assert_eq!(client.view.answers(), ["Once upon", "ok"]);
+    let told = format!("{:?}", kit.model().prompts().pop().unwrap());
+    assert!(told.contains("Once upon") && !told.contains("look"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -149,7 +149,7 @@ async fn a_model_that_panics_fails_its_turn_and_nothing_else() {
     let gate = Gate::new();
     kit.model().push([
         Script::new().text("one ").gate(&gate).text("two").end(),
-        Script::new().text("Oh").panic(),
+        Script::new().typed("Oh").panic(),
         Script::says("well again"),
     ]);
     let mut other_client = kit.client(other.id()).await;
@@ -161,6 +161,7 @@ async fn a_model_that_panics_fails_its_turn_and_nothing_else() {
     assert_eq!(turn_failed(&ended).code, ErrorCode::Internal);
     poison.submit(says("again")).await.unwrap();
     assert!(matches!(client.until_turn_ends().await.event, Event::TurnCompleted(_)));
+    assert_eq!(client.view.answers(), ["Oh", "well again"], "what was shown is kept");
     gate.open();
     other_client.until_turn_ends().await;
     assert_eq!(other_client.view.answers(), ["one two"]);

@@ -1,6 +1,10 @@
 //! What a scripted model does in one call.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Barrier},
+    time::Duration,
+};
 
 use moongate_core::{Fault, Piece};
 use moongate_protocol::{ErrorCode, ReasoningSignature, StopReason, Tokens, WaitingOn};
@@ -21,6 +25,8 @@ pub enum Step {
     Hang,
     /// Panic, as code with a fault in it does.
     Panic,
+    /// Block the thread, as code with a fault in it does, until the test comes to the barrier too.
+    Block(Arc<Barrier>),
 }
 
 /// The steps of one model call.
@@ -146,6 +152,12 @@ impl Script {
     #[must_use]
     pub fn panic(self) -> Self {
         self.step(Step::Panic)
+    }
+
+    /// A thread that is held until the test comes to the barrier: no cancel reaches it.
+    #[must_use]
+    pub fn block(self, barrier: &Arc<Barrier>) -> Self {
+        self.step(Step::Block(Arc::clone(barrier)))
     }
 
     pub(super) fn into_steps(self) -> VecDeque<Step> {
