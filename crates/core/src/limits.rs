@@ -52,6 +52,8 @@ pub const ACTIVITY_EVENTS: usize = 4096;
 pub const COMPACT_AT_PERCENT: u64 = 80;
 /// Messages at the end of a conversation that are never summarised.
 pub const COMPACT_KEEPS: usize = 6;
+/// Times the part to summarise is halved when it is itself too long for the model: one in sixteen is left then.
+pub const COMPACT_HALVINGS: u32 = 4;
 
 /// The bounds an operator may change.
 #[derive(Clone, Debug)]

@@ -199,8 +199,10 @@ impl Actor {
                 Verdict::Ended
             }
             Then::CallModel => self.go_on(events).await?,
-            Then::Compact if stopping => Verdict::Stop,
-            Then::Compact => Verdict::Compact(compactable(&self.log.state.transcript).map(Box::new)),
+            Then::Compact { .. } if stopping => Verdict::Stop,
+            Then::Compact { halvings } => {
+                Verdict::Compact(compactable(&self.log.state.transcript, halvings).map(Box::new))
+            }
             Then::Complete(_) if !stopping && !self.log.state.steering().is_empty() => {
                 self.go_on(events).await?
             }
@@ -269,7 +271,7 @@ impl Actor {
                 let by = cancelled_by.unwrap_or_else(|| owner.clone());
                 Event::TurnCancelled(TurnCancelled { turn, by, stopped, usage })
             }
-            Then::Go | Then::CallModel | Then::Compact => return Ok(()),
+            Then::Go | Then::CallModel | Then::Compact { .. } => return Ok(()),
         });
         let mut draft = self.log.draft(events);
         let next = self.log.decide(&owner, start_next).filter(|_| !self.shared.draining.is_cancelled());

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::{Ended, Over, Step, Then, Turn, Verdict, Work, answer::Answer, new_item};
 use crate::{
-    Fault, Model, ModelInfo, ModelRequest, PromptMessage, SharedMessage,
+    Fault, Model, ModelInfo, ModelRequest, ModelStream, PromptMessage, SharedMessage,
     feed::Feed,
-    limits::{COMPACT_AT_PERCENT, COMPACT_KEEPS},
+    limits::{COMPACT_AT_PERCENT, COMPACT_HALVINGS, COMPACT_KEEPS},
     session::Transcript,
 };
 
@@ -28,12 +28,14 @@ pub(crate) struct Range {
     prompt: Vec<Arc<SharedMessage>>,
 }
 
-/// What could be summarised: everything but the last messages, cut before something a person said.
-pub(crate) fn range(transcript: &Transcript) -> Option<Range> {
+/// What could be summarised: everything but the last messages, cut before something a person said. Each halving
+/// leaves half of the places to cut.
+pub(crate) fn range(transcript: &Transcript, halvings: u32) -> Option<Range> {
     let entries = &transcript.entries;
     let most = entries.len().checked_sub(COMPACT_KEEPS)?;
-    let says_user = |index: &usize| entries[*index].is_users();
-    let cut = (1..=most).rev().find(says_user)?;
+    let cuts: Vec<usize> = (1..=most).filter(|index| entries[*index].is_users()).collect();
+    let places = cuts.len().checked_shr(halvings)?;
+    let cut = *cuts.get(places.checked_sub(1)?)?;
     let mut older = transcript.clone();
     older.entries.truncate(cut);
     let from = entries.first()?.seq;
@@ -52,16 +54,62 @@ impl Turn {
     /// Has the model summarise what can be summarised and writes the summary down. `None` when there is
     /// nothing to summarise.
     pub(super) async fn compact(&self, model: &Arc<dyn Model>, deadline: Instant) -> Step<Option<Work>> {
-        match self.report(Vec::new(), Then::Compact).await? {
-            Verdict::Compact(Some(range)) => self.summarise(model, *range, deadline).await.map(Some),
-            Verdict::Compact(None) => Ok(None),
-            Verdict::Stop => self.stop(Vec::new()).await.map(Some),
-            Verdict::Go | Verdict::Call(_) | Verdict::Ended => Err(Over),
+        for halvings in 0..=COMPACT_HALVINGS {
+            match self.report(Vec::new(), Then::Compact { halvings }).await? {
+                Verdict::Compact(Some(range)) => {
+                    if let Some(work) = self.summarise(model, *range, deadline).await? {
+                        return Ok(Some(work));
+                    }
+                }
+                Verdict::Compact(None) if halvings == 0 => return Ok(None),
+                Verdict::Compact(None) => break,
+                Verdict::Stop => return self.stop(Vec::new()).await.map(Some),
+                Verdict::Go | Verdict::Call(_) | Verdict::Ended => return Err(Over),
+            }
         }
+        let message = "the conversation is too long for the model, even to summarise a part of it";
+        self.fail(Vec::new(), Fault::new(ErrorCode::ContextTooLong, message)).await?;
+        Err(Over)
     }
 
-    async fn summarise(&self, model: &Arc<dyn Model>, range: Range, deadline: Instant) -> Step<Work> {
-        let mut messages = range.prompt;
+    /// Has the model summarise a range and writes the summary down. `None` when the range itself is too long.
+    async fn summarise(&self, model: &Arc<dyn Model>, range: Range, deadline: Instant) -> Step<Option<Work>> {
+        let Range { from, to, prompt } = range;
+        let mut stream = model.call(self.summary_request(prompt));
+        let mut answer = Answer::new(self.id, &self.ids);
+        let ended = self.hear_summary(&mut *stream, &mut answer, deadline).await;
+        let mut events = Vec::new();
+        if let Some(tokens) = answer.usage {
+            events.push(self.summary_usage(stream.model(), tokens));
+        }
+        let summary = Part::join_text(&answer.parts());
+        let fault = match ended {
+            Ended::Complete(_) if !summary.trim().is_empty() => {
+                let (turn, item): (_, ItemId) = (self.id, new_item(&self.ids));
+                events.push(Event::ContextCompacted(ContextCompacted { turn, from, to, item, summary }));
+                return match self.report(events, Then::CallModel).await? {
+                    Verdict::Call(work) => Ok(Some(work)),
+                    Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => Err(Over),
+                };
+            }
+            Ended::Complete(_) => {
+                Fault::new(ErrorCode::ProviderProtocol, "the model gave no summary when it was asked")
+            }
+            Ended::Cancelled => return self.stop(vec!["model".into()]).await.map(Some),
+            Ended::Failed(fault) if fault.code == ErrorCode::ContextTooLong => {
+                if !events.is_empty() {
+                    self.report(events, Then::Go).await?;
+                }
+                return Ok(None);
+            }
+            Ended::Failed(fault) => fault,
+        };
+        self.fail(events, fault).await?;
+        Err(Over)
+    }
+
+    /// The question for a summary of these messages.
+    fn summary_request(&self, mut messages: Vec<Arc<SharedMessage>>) -> ModelRequest {
         let ask = vec![Part::text(INSTRUCTION)];
         match messages.last().map(|last| &***last) {
             Some(PromptMessage::User(said)) => {
@@ -72,58 +120,37 @@ impl Turn {
             _ => messages.push(Arc::new(PromptMessage::User(ask).into())),
         }
         // Messages with calls need their tools named, though none is to be called.
-        let request = ModelRequest {
+        ModelRequest {
             system: Arc::clone(&self.setting.agent.system),
             messages,
             tools: self.setting.catalog.tool_specs(&self.setting.agent),
             ..Default::default()
-        };
-        let mut stream = model.call(request);
+        }
+    }
+
+    async fn hear_summary(
+        &self,
+        stream: &mut dyn ModelStream,
+        answer: &mut Answer,
+        deadline: Instant,
+    ) -> Ended {
         // A summary is not part of the conversation: it is written where nobody follows.
         let unseen = Feed::new(self.session, self.feed.head());
-        let mut answer = Answer::new(self.id, &self.ids);
         let mut pieces = Vec::new();
-        let ended = loop {
+        loop {
             tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => break Ended::Cancelled,
+                () = self.cancel.cancelled() => return Ended::Cancelled,
                 () = stream.next(&mut pieces) => {}
                 () = tokio::time::sleep_until(deadline) => {
                     let message = "summarising took longer than the turn may take";
-                    break Ended::Failed(Fault::new(ErrorCode::LimitReached, message));
+                    return Ended::Failed(Fault::new(ErrorCode::LimitReached, message));
                 }
             }
             match answer.take(&mut pieces, &unseen) {
-                Some(super::End::Finish(reason)) => break Ended::Complete(reason),
-                Some(super::End::Fault(fault)) => break Ended::Failed(fault),
+                Some(super::End::Finish(reason)) => return Ended::Complete(reason),
+                Some(super::End::Fault(fault)) => return Ended::Failed(fault),
                 None => {}
-            }
-        };
-        let mut events = Vec::new();
-        if let Some(tokens) = answer.usage {
-            events.push(self.summary_usage(stream.model(), tokens));
-        }
-        let summary = Part::join_text(&answer.parts());
-        match ended {
-            Ended::Complete(_) if summary.trim().is_empty() => {
-                let fault =
-                    Fault::new(ErrorCode::ProviderProtocol, "the model gave no summary when it was asked");
-                self.fail(events, fault).await?;
-                Err(Over)
-            }
-            Ended::Complete(_) => {
-                let item: ItemId = new_item(&self.ids);
-                let (turn, from, to) = (self.id, range.from, range.to);
-                events.push(Event::ContextCompacted(ContextCompacted { turn, from, to, item, summary }));
-                match self.report(events, Then::CallModel).await? {
-                    Verdict::Call(work) => Ok(work),
-                    Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => Err(Over),
-                }
-            }
-            Ended::Cancelled => self.stop(vec!["model".into()]).await,
-            Ended::Failed(fault) => {
-                self.fail(events, fault).await?;
-                Err(Over)
             }
         }
     }

@@ -37,8 +37,8 @@ pub(crate) enum Then {
     Go,
     /// Call the model again, with all that has been said meanwhile.
     CallModel,
-    /// Summarise older messages.
-    Compact,
+    /// Summarise older messages, half as many each time the model could not take them.
+    Compact { halvings: u32 },
     /// The turn is over.
     Complete(StopReason),
     /// The turn is over and failed.

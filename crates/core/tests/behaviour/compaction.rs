@@ -183,3 +183,58 @@ async fn a_summary_is_summarised_in_its_turn_and_survives_a_restart() {
     assert!(Part::join_text(first).contains(summaries(&client).last().unwrap()), "{first:?}");
     assert!(last.len() < 12, "{}", last.len());
 }
+
+/// A model that takes at most so many messages in one call, and answers what it is asked.
+fn short_sighted(most: usize) -> ScriptedModel {
+    ScriptedModel::answering(MODEL.parse().unwrap(), move |request, _| {
+        let last = request.messages.last().map(|message| format!("{:?}", PromptMessage::clone(message)));
+        let is_summary = last.is_some_and(|last| last.contains("Summarise"));
+        match is_summary {
+            _ if request.messages.len() > most => Script::new().fault(ErrorCode::ContextTooLong),
+            true => Script::says("In short."),
+            false => Script::says("Fine."),
+        }
+    })
+}
+
+async fn many_exchanges(kit: &TestGateway, exchanges: usize) -> Client {
+    let session = kit.session().await;
+    let mut client = kit.client(session.id()).await;
+    let answers = (0..exchanges).map(|number| Script::says(&format!("answer {number}")));
+    kit.model().push(answers);
+    for turn in 1..=exchanges {
+        session.submit(says(&format!("question {turn}"))).await.unwrap();
+        client.until_turns_end(turn).await;
+    }
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_long_to_summarise_at_once_is_summarised_in_parts() {
+    let kit = Setup::default().model(short_sighted(12)).start().await;
+    let mut client = many_exchanges(&kit, 20).await;
+    let before = kit.model().requests().len();
+    let ended = say(&kit, &mut client, "and now?").await;
+    assert!(matches!(ended.event, Event::TurnCompleted(_)), "{ended:?}");
+    assert_eq!(client.view.answers().last().unwrap(), "Fine.");
+    assert!(summaries(&client).len() > 1, "in parts");
+    let prompts = kit.model().prompts();
+    assert!(prompts[before..].iter().all(|prompt| validate(prompt).is_ok()));
+    assert!(prompts.last().unwrap().len() <= 12);
+    assert!(words(prompts.last().unwrap()).contains("answer 19"), "the last messages are told as they were");
+    assert!(prompts.len() - before < 20, "{} calls", prompts.len() - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_no_part_of_which_can_be_summarised_fails_as_too_long() {
+    let kit = Setup::default().model(short_sighted(1)).start().await;
+    let mut client = many_exchanges(&kit, 40).await;
+    let before = kit.model().requests().len();
+    let ended = say(&kit, &mut client, "and now?").await;
+    let failed = turn_failed(&ended);
+    assert_eq!(failed.code, ErrorCode::ContextTooLong);
+    assert!(failed.message.contains("summarise"), "{}", failed.message);
+    // The call itself, the whole range, and four halvings.
+    assert_eq!(kit.model().requests().len(), before + 6);
+    assert_eq!(summaries(&client), Vec::<String>::new(), "nothing was replaced");
+}
