@@ -165,6 +165,7 @@ fn reload(context: &Context, begun: &Config, node: &Node) {
         ("data", config.data != begun.data),
         ("server", config.server != begun.server),
         ("store", config.store != begun.store),
+        ("doors", config.file.doors != begun.file.doors),
         ("limits", config.file.limits != begun.file.limits),
         ("telemetry", config.log != begun.log),
     ];
@@ -192,6 +193,7 @@ impl Local {
         logging::start(&config.log.or_quiet(), context.terminal);
         config.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.server.tls = None;
+        config.file.doors = config.file.doors.without_listeners();
         let node = Node::build(&config)?;
         let server = bind(&config, &node).await?;
         let announced = node.data.announce(&config.server, server.local_addr(), true)?;

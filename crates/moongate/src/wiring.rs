@@ -69,6 +69,7 @@ impl Node {
             origins: config.server.origins.clone(),
             trusted_proxies: config.server.trusted_proxies.iter().map(parse).collect::<Outcome<_>>()?,
             config: Arc::clone(&self.shown) as Arc<dyn ConfigView>,
+            doors: config.file.doors.clone(),
             ..AppConfig::new(self.admin.clone())
         })
     }

@@ -7,7 +7,13 @@ use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    address::Network, caller::Callers, keys::AdminKey, limits::ServerLimits, metrics::Metrics, site::Site,
+    address::Network,
+    caller::Callers,
+    door::{Doors, Rooms},
+    keys::AdminKey,
+    limits::ServerLimits,
+    metrics::Metrics,
+    site::Site,
 };
 
 /// Shows the configuration in force to whoever may see it: secrets already left out.
@@ -37,6 +43,8 @@ pub struct AppConfig {
     pub limits: ServerLimits,
     /// Shows the configuration.
     pub config: Arc<dyn ConfigView>,
+    /// The doors besides the native one.
+    pub doors: Doors,
 }
 
 impl AppConfig {
@@ -49,6 +57,7 @@ impl AppConfig {
             trusted_proxies: Vec::new(),
             limits: ServerLimits::default(),
             config: Arc::new(()),
+            doors: Doors::default(),
         }
     }
 
@@ -67,7 +76,10 @@ struct Inner {
     gateway: Gateway,
     callers: Callers,
     site: Site,
-    tls: bool,
+    /// Names of the configuration.
+    hosts: Vec<String>,
+    listener: Option<(std::net::SocketAddr, bool)>,
+    doors: Rooms,
     limits: ServerLimits,
     config: Arc<dyn ConfigView>,
     metrics: Metrics,
@@ -100,7 +112,9 @@ impl App {
             gateway,
             callers,
             site,
-            tls: listener.is_some_and(|(_, tls)| tls),
+            hosts: config.hosts,
+            listener,
+            doors: Rooms::new(&config.doors),
             limits: config.limits,
             config: config.config,
             metrics: Metrics::default(),
@@ -122,8 +136,23 @@ impl App {
         &self.0.site
     }
 
+    /// Names of the configuration, besides those every server answers to.
+    pub(crate) fn hosts(&self) -> &[String] {
+        &self.0.hosts
+    }
+
+    /// Where the main listener is, and whether it encrypts.
+    pub(crate) fn listener(&self) -> Option<(std::net::SocketAddr, bool)> {
+        self.0.listener
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
-        self.0.tls
+        self.0.listener.is_some_and(|(_, tls)| tls)
+    }
+
+    /// What each door keeps.
+    pub(crate) fn doors(&self) -> &Rooms {
+        &self.0.doors
     }
 
     pub(crate) fn limits(&self) -> &ServerLimits {

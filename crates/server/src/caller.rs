@@ -14,9 +14,8 @@ use moongate_protocol::{AgentName, ErrorCode, KeyId, Namespace, Principal, Times
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    App,
     address::Network,
-    failures::Failures,
+    failures::{Failures, Penalties, Verdict},
     keys::{AdminKey, KeyHash, Kind, Presented},
     limits::{KEY_BELIEVED, KNOWN_KEYS},
     reply::{Answer, Failure},
@@ -68,10 +67,10 @@ impl Authenticated {
     }
 }
 
-impl FromRequestParts<App> for Authenticated {
+impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
         // Put there by the guard; a route outside of it has nobody.
         parts.extensions.get::<Self>().cloned().ok_or_else(unauthorized)
     }
@@ -84,6 +83,7 @@ pub(crate) struct Callers {
     admin_hash: KeyHash,
     remembered: RwLock<Remembered>,
     failures: Failures,
+    penalties: Penalties,
 }
 
 #[derive(Default)]
@@ -107,6 +107,7 @@ impl Callers {
             admin_hash: admin.hash,
             remembered: RwLock::default(),
             failures: Failures::default(),
+            penalties: Penalties::default(),
         }
     }
 
@@ -130,13 +131,73 @@ impl Callers {
             let message = "too many failed attempts; try again later";
             return Err(Refusal::later(ErrorCode::RateLimited, message, wait).into());
         }
-        let found = match (text.and_then(Presented::parse), hash) {
-            (Some(key), Some(hash)) if key.kind == Kind::Api => self.look_up(key.id, hash, now).await?,
-            _ => None,
-        };
-        match found {
+        match self.find(text, hash, now).await? {
             Some(known) => admit(known, address, now),
-            None => Err(self.refuse(headers, address, now).await),
+            None => {
+                let guessed = !matches!(credential(headers), Ok(None));
+                if guessed && self.failures.count(address) {
+                    self.note(address, now).await;
+                }
+                Err(unauthorized())
+            }
+        }
+    }
+
+    /// The caller behind the one credential a door found in a request from `address`.
+    ///
+    /// # Errors
+    /// As [`Callers::authenticate`], but a valid key is never refused because of others' failures.
+    pub(crate) async fn at_a_door(
+        &self,
+        text: Option<&str>,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Answer<Authenticated> {
+        let hash = text.map(KeyHash::of);
+        let known = match hash.and_then(|hash| self.recall(hash)) {
+            Some(known) => Some(known),
+            None => self.find(text, hash, now).await?,
+        };
+        let answer = known.map_or_else(|| Err(unauthorized()), |known| admit(known, address, now));
+        self.punish(answer, text.is_some(), address, now).await
+    }
+
+    /// The caller behind a door's own credential, which the door looked up itself.
+    ///
+    /// # Errors
+    /// As [`Callers::at_a_door`].
+    pub(crate) async fn by_ticket(
+        &self,
+        answer: Answer<Authenticated>,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Answer<Authenticated> {
+        let answer = answer.and_then(|caller| admit(caller.0, address, now));
+        self.punish(answer, true, address, now).await
+    }
+
+    /// Counts a failure, and refuses failures of an address that has too many.
+    async fn punish(
+        &self,
+        answer: Answer<Authenticated>,
+        guessed: bool,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Answer<Authenticated> {
+        let failed = answer.as_ref().is_err_and(|failure| failure.code() == ErrorCode::Unauthorized);
+        if !failed || !guessed {
+            return answer;
+        }
+        match self.penalties.count(address) {
+            Verdict::Below => answer,
+            Verdict::Reached => {
+                self.note(address, now).await;
+                answer
+            }
+            Verdict::Over(wait) => {
+                let message = "too many failed attempts; try again later";
+                Err(Refusal::later(ErrorCode::RateLimited, message, wait).into())
+            }
         }
     }
 
@@ -180,6 +241,19 @@ impl Callers {
         (entry.verified.elapsed() < KEY_BELIEVED).then(|| Arc::clone(&entry.known))
     }
 
+    /// Asks the store, where the text may be a key at all.
+    async fn find(
+        &self,
+        text: Option<&str>,
+        hash: Option<KeyHash>,
+        now: Timestamp,
+    ) -> Answer<Option<Arc<Known>>> {
+        match (text.and_then(Presented::parse), hash) {
+            (Some(key), Some(hash)) if key.kind == Kind::Api => self.look_up(key.id, hash, now).await,
+            _ => Ok(None),
+        }
+    }
+
     async fn look_up(&self, id: KeyId, hash: KeyHash, now: Timestamp) -> Answer<Option<Arc<Known>>> {
         for _ in 0..LOOK_UPS {
             let revocations = self.remembered.read().unwrap_or_else(PoisonError::into_inner).revocations;
@@ -201,25 +275,21 @@ impl Callers {
         Err(Refusal::later(ErrorCode::Unavailable, "keys are changing; try again", wait).into())
     }
 
-    /// Counts a refusal. No credential at all is no guess.
-    async fn refuse(&self, headers: &HeaderMap, address: IpAddr, now: Timestamp) -> Failure {
-        let guessed = !matches!(credential(headers), Ok(None));
-        if guessed && self.failures.count(address) {
-            tracing::warn!(client.address = %address, "too many failed authentications from one address");
-            let tenant = self.admin.caller.tenant().clone();
-            let entry = AuditEntry {
-                at: now,
-                tenant,
-                principal: nobody(),
-                action: "auth.denied".into(),
-                object: "key".into(),
-                from: Some(address.to_string()),
-            };
-            if let Err(error) = self.store.audit(entry).await {
-                tracing::error!(%error, "an audit entry could not be written");
-            }
+    /// Writes down that an address guesses.
+    async fn note(&self, address: IpAddr, now: Timestamp) {
+        tracing::warn!(client.address = %address, "too many failed authentications from one address");
+        let tenant = self.admin.caller.tenant().clone();
+        let entry = AuditEntry {
+            at: now,
+            tenant,
+            principal: nobody(),
+            action: "auth.denied".into(),
+            object: "key".into(),
+            from: Some(address.to_string()),
+        };
+        if let Err(error) = self.store.audit(entry).await {
+            tracing::error!(%error, "an audit entry could not be written");
         }
-        unauthorized()
     }
 }
 

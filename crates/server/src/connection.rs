@@ -34,14 +34,14 @@ use crate::{
 const HEAD_BYTES: usize = 2 * HEADER_BYTES + URL_BYTES;
 
 /// Serves a connection until it ends, or the server does.
-pub(crate) async fn serve(permit: Permit, socket: TcpStream, address: IpAddr) {
+pub(crate) async fn serve(permit: Permit, router: Router, socket: TcpStream, address: IpAddr) {
     let shared = Arc::clone(&permit.shared);
     let peer = Peer { address, _place: Arc::new(permit) };
     let served = async {
         match &shared.tls {
-            None => serve_http1(&shared, socket, peer).await,
+            None => serve_http1(&shared, router, socket, peer).await,
             // Boxed, so that plain connections do not carry the room a handshake takes.
-            Some(tls) => Box::pin(serve_tls(&shared, tls, socket, peer)).await,
+            Some(tls) => Box::pin(serve_tls((&shared, tls), router, socket, peer)).await,
         }
     };
     tokio::select! {
@@ -50,21 +50,20 @@ pub(crate) async fn serve(permit: Permit, socket: TcpStream, address: IpAddr) {
     }
 }
 
-async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, socket: TcpStream, peer: Peer) {
+async fn serve_tls((shared, tls): (&Arc<Shared>, &Tls), router: Router, socket: TcpStream, peer: Peer) {
     let Ok(Ok(socket)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await else { return };
     match socket.get_ref().1.alpn_protocol() {
-        Some(b"h2") => serve_http2(shared, socket, peer).await,
-        _ => serve_http1(shared, socket, peer).await,
+        Some(b"h2") => serve_http2(shared, router, socket, peer).await,
+        _ => serve_http1(shared, router, socket, peer).await,
     }
 }
 
-async fn serve_http1<S>(shared: &Arc<Shared>, socket: S, peer: Peer)
+async fn serve_http1<S>(shared: &Arc<Shared>, router: Router, socket: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pace = Arc::new(Pace::default());
     let io = TokioIo::new(wire(shared, socket, Arc::clone(&pace)));
-    let router = shared.router.clone();
     let service =
         service_fn(move |request| answer(router.clone(), request, peer.clone(), Some(Arc::clone(&pace))));
     let mut builder = http1::Builder::new();
@@ -83,7 +82,7 @@ where
     }
 }
 
-async fn serve_http2<S>(shared: &Arc<Shared>, socket: S, peer: Peer)
+async fn serve_http2<S>(shared: &Arc<Shared>, router: Router, socket: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -91,7 +90,6 @@ where
     // Streams come and go: pings tell whether the client lives.
     pace.busy();
     let io = TokioIo::new(wire(shared, socket, pace));
-    let router = shared.router.clone();
     let service = service_fn(move |request| answer(router.clone(), request, peer.clone(), None));
     let mut builder = http2::Builder::new(Owned(shared.tasks.clone()));
     builder

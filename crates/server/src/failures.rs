@@ -9,7 +9,9 @@ use std::{
 
 use crate::{
     address::counted,
-    limits::{FAILURE_ADDRESSES, FAILURE_WINDOW, FAILURES_GLOBAL, FAILURES_PER_ADDRESS},
+    limits::{
+        DOOR_FAILURES, DOOR_PENALTY, FAILURE_ADDRESSES, FAILURE_WINDOW, FAILURES_GLOBAL, FAILURES_PER_ADDRESS,
+    },
 };
 
 /// Counts failures in windows, by address and over all. Loopback is not exempt.
@@ -59,6 +61,62 @@ impl Counts {
     }
 }
 
+/// Counts failures at the doors, and makes an address that has too many wait. It holds back failing requests
+/// only, so a valid key is not held up by who shares its address.
+#[derive(Debug, Default)]
+pub(crate) struct Penalties(Mutex<HashMap<IpAddr, Record>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    began: Instant,
+    failed: u32,
+    until: Option<Instant>,
+}
+
+/// What one more failure leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing yet.
+    Below,
+    /// The next one will be held back.
+    Reached,
+    /// Held back for so long.
+    Over(Duration),
+}
+
+impl Penalties {
+    /// Counts a failure.
+    pub(crate) fn count(&self, address: IpAddr) -> Verdict {
+        self.count_at(counted(address), Instant::now())
+    }
+
+    fn count_at(&self, address: IpAddr, now: Instant) -> Verdict {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() >= FAILURE_ADDRESSES && !records.contains_key(&address) {
+            let over = |record: &Record| record.until.unwrap_or(record.began + FAILURE_WINDOW) <= now;
+            records.retain(|_, record| !over(record));
+            let oldest = records.iter().min_by_key(|(_, record)| record.began).map(|(address, _)| *address);
+            if let Some(oldest) = oldest.filter(|_| records.len() >= FAILURE_ADDRESSES) {
+                records.remove(&oldest);
+            }
+        }
+        let fresh = Record { began: now, failed: 0, until: None };
+        let record = records.entry(address).or_insert(fresh);
+        match record.until {
+            Some(until) if now < until => return Verdict::Over(until - now),
+            Some(_) => *record = fresh,
+            None if now.duration_since(record.began) >= FAILURE_WINDOW => *record = fresh,
+            None => {}
+        }
+        record.failed += 1;
+        if record.failed < DOOR_FAILURES {
+            return Verdict::Below;
+        }
+        record.until = Some(now + DOOR_PENALTY);
+        Verdict::Reached
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +145,22 @@ mod tests {
         }
         assert!(failures.wait("2001:db8::ffff".parse().unwrap()).is_some());
         assert!(failures.wait("2001:db8:0:1::1".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn at_a_door_an_address_past_its_budget_is_held_back_and_then_begins_anew() {
+        let penalties = Penalties::default();
+        let (address, now) = ("192.0.2.1".parse().unwrap(), Instant::now());
+        for _ in 1..DOOR_FAILURES {
+            assert_eq!(penalties.count_at(address, now), Verdict::Below);
+        }
+        assert_eq!(penalties.count_at(address, now), Verdict::Reached);
+        assert_eq!(penalties.count_at(address, now), Verdict::Over(DOOR_PENALTY));
+        assert_eq!(penalties.count_at("192.0.2.2".parse().unwrap(), now), Verdict::Below);
+        assert_eq!(penalties.count_at(address, now + DOOR_PENALTY), Verdict::Below);
+        for n in 0..u32::try_from(2 * FAILURE_ADDRESSES).unwrap() {
+            penalties.count_at(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), now);
+        }
+        assert!(penalties.0.lock().unwrap().len() <= FAILURE_ADDRESSES);
     }
 }

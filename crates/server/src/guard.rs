@@ -85,16 +85,16 @@ async fn admit(app: &App, request: &mut Request, authenticates: bool) -> Answer<
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client(pub(crate) IpAddr);
 
-impl FromRequestParts<App> for Client {
+impl<S: Send + Sync> FromRequestParts<S> for Client {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
         let none = || Failure::new(ErrorCode::Internal, "a route outside of the guard asks for its client");
         parts.extensions.get::<Self>().copied().ok_or_else(none)
     }
 }
 
-fn check_size(request: &Request) -> Answer<()> {
+pub(crate) fn check_size(request: &Request) -> Answer<()> {
     let headers: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers > HEADER_BYTES {
@@ -132,7 +132,7 @@ fn check_url(uri: &Uri) -> Answer<()> {
 }
 
 /// Headers of every reply. A route's own choice stays.
-fn finish(headers: &mut HeaderMap, tls: bool) {
+pub(crate) fn finish(headers: &mut HeaderMap, tls: bool) {
     let always = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -154,7 +154,7 @@ fn finish(headers: &mut HeaderMap, tls: bool) {
     }
 }
 
-mod percent {
+pub(crate) mod percent {
     //! Percent-decoding, as often as somebody may have encoded.
 
     use std::borrow::Cow;
@@ -171,7 +171,8 @@ mod percent {
         text
     }
 
-    fn once(text: &str) -> String {
+    /// The text with percent-encoding undone once.
+    pub(crate) fn once(text: &str) -> String {
         let bytes = text.as_bytes();
         let mut out = Vec::with_capacity(bytes.len());
         let mut at = 0;

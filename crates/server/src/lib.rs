@@ -9,7 +9,7 @@ mod audit;
 mod body;
 mod caller;
 mod connection;
-mod door;
+pub mod door;
 mod extract;
 mod failures;
 mod guard;
@@ -33,6 +33,7 @@ use moongate_protocol::ErrorCode;
 pub use crate::{
     address::Network,
     app::{App, AppConfig, ConfigView},
+    door::{DoorRoute, Doors, door_routes},
     keys::AdminKey,
     limits::ServerLimits,
     listen::{BindError, Server, ServerConfig},
@@ -55,7 +56,9 @@ pub fn router(app: App) -> Router {
     let public = mount(public::routes())
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::public));
-    guarded.merge(public).with_state(app)
+    let doors = app.clone();
+    let main = guarded.merge(public).with_state(app);
+    doors.doors().mount(main, &doors)
 }
 
 fn mount(routes: Vec<Route>) -> Router<App> {

@@ -79,6 +79,10 @@ pub const FAILURES_PER_ADDRESS: u32 = 30;
 pub const FAILURES_GLOBAL: u32 = 300;
 /// The window in which failed authentications are counted.
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(60);
+/// Failed authentications at the doors from one address in a window, the last one allowed included.
+pub const DOOR_FAILURES: u32 = 10;
+/// How long failing requests of an address are held back at the doors once it failed that often.
+pub const DOOR_PENALTY: Duration = Duration::from_secs(300);
 /// Addresses whose failures are counted apart; the others share one count.
 pub const FAILURE_ADDRESSES: usize = 10_000;
 /// Streams a client may have open on one HTTP/2 connection.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::Router;
+use futures_util::future::join_all;
 use moongate_core::{Gateway, Refusal};
 use moongate_protocol::ErrorCode;
 use tokio::{
@@ -68,14 +69,21 @@ pub enum BindError {
 pub struct Server {
     listener: TcpListener,
     local: SocketAddr,
+    /// Doors with a listener of their own.
+    doors: Vec<OwnListener>,
     tls: Option<Tls>,
     app: App,
+}
+
+struct OwnListener {
+    door: &'static str,
+    listener: TcpListener,
+    local: SocketAddr,
 }
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
     pub(crate) app: App,
-    pub(crate) router: Router,
     pub(crate) tls: Option<Tls>,
     pub(crate) tasks: TaskTracker,
     counts: Mutex<Counts>,
@@ -93,15 +101,20 @@ impl Server {
     /// # Errors
     /// When the address is not loopback and nothing encrypts, or the operating system refuses.
     pub async fn bind(config: ServerConfig, gateway: Gateway) -> Result<Self, BindError> {
-        let address = config.listen;
-        if !address.ip().is_loopback() && config.tls.is_none() && !config.behind_proxy {
-            return Err(BindError::ClearText(address));
-        }
-        let refused = |error| BindError::Refused { address, error };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let local = listener.local_addr().map_err(refused)?;
+        let encrypts = config.tls.is_some() || config.behind_proxy;
+        let (listener, local) = listen(config.listen, encrypts).await?;
         let app = App::listening(gateway, config.app, Some((local, config.tls.is_some())));
-        Ok(Self { listener, local, tls: config.tls, app })
+        let mut doors = Vec::new();
+        for (door, address) in app.doors().listeners() {
+            let (listener, local) = listen(address, encrypts).await?;
+            doors.push(OwnListener { door, listener, local });
+        }
+        Ok(Self { listener, local, doors, tls: config.tls, app })
+    }
+
+    /// Where a door listens that has a listener of its own.
+    pub fn door_addr(&self, door: &str) -> Option<SocketAddr> {
+        self.doors.iter().find(|own| own.door == door).map(|own| own.local)
     }
 
     /// Where it listens.
@@ -117,29 +130,16 @@ impl Server {
     /// Serves until `shutdown` fires. Then takes no new connections, tells streams, lets running turns go on
     /// for `drain`, ends streams in a way they can resume, and returns.
     pub async fn run(self, shutdown: CancellationToken, drain: Duration) {
-        let Self { listener, app, tls, .. } = self;
-        let shared = Arc::new(Shared {
-            router: router(app.clone()),
-            app: app.clone(),
-            tls,
-            tasks: TaskTracker::new(),
-            counts: Mutex::default(),
-        });
+        let Self { listener, doors, app, tls, .. } = self;
+        let shared =
+            Arc::new(Shared { app: app.clone(), tls, tasks: TaskTracker::new(), counts: Mutex::default() });
         shared.tasks.spawn(watch_keys(app.clone()));
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, peer)) => admit(&shared, socket, peer),
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        drop(listener);
+        let at_root = |own: OwnListener| {
+            app.doors().at_root(own.door, &app, own.local).map(|router| (own.listener, router))
+        };
+        let own = doors.into_iter().filter_map(at_root);
+        let all = own.chain([(listener, router(app.clone()))]);
+        join_all(all.map(|(listener, router)| accept(listener, router, &shared, &shutdown))).await;
         app.gateway().drain(drain).await;
         app.closing().cancel();
         shared.tasks.close();
@@ -156,8 +156,36 @@ impl Server {
     }
 }
 
+/// Binds an address, unless keys would cross a network in the clear.
+async fn listen(address: SocketAddr, encrypts: bool) -> Result<(TcpListener, SocketAddr), BindError> {
+    if !address.ip().is_loopback() && !encrypts {
+        return Err(BindError::ClearText(address));
+    }
+    let refused = |error| BindError::Refused { address, error };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let local = listener.local_addr().map_err(refused)?;
+    Ok((listener, local))
+}
+
+/// Takes a listener's connections until the server goes away.
+async fn accept(listener: TcpListener, router: Router, shared: &Arc<Shared>, shutdown: &CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => admit(shared, &router, socket, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
 /// Serves a connection, unless there are too many.
-fn admit(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
+fn admit(shared: &Arc<Shared>, router: &Router, socket: TcpStream, peer: SocketAddr) {
     let Some(permit) = Permit::take(shared, peer.ip()) else {
         shared.app.metrics().turned_away.add();
         if shared.tls.is_none() {
@@ -171,7 +199,7 @@ fn admit(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "a socket keeps Nagle's algorithm");
     }
-    shared.tasks.spawn(connection::serve(permit, socket, peer.ip()));
+    shared.tasks.spawn(connection::serve(permit, router.clone(), socket, peer.ip()));
 }
 
 /// A place among the open connections, given back when dropped.

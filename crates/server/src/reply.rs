@@ -92,6 +92,11 @@ impl Failure {
         self.0.refusal.code
     }
 
+    /// The words.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.refusal.message
+    }
+
     /// The body.
     pub(crate) fn body(&self) -> ErrorBody {
         let Content { refusal, details } = &*self.0;
@@ -106,7 +111,7 @@ impl Failure {
     }
 
     /// Whole seconds, rounded up: never earlier than asked for.
-    fn retry_after(&self) -> Option<u64> {
+    pub(crate) fn retry_after(&self) -> Option<u64> {
         let wait = self.0.refusal.retry_after?;
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use moongate_core::Limits;
 use moongate_protocol::{MicroUsd, ModelName};
 use moongate_providers::PriceOverride;
+use moongate_server::Doors;
 
 use super::{
     Config, DRAIN, Environment, LISTEN, Log, Server, Tls,
@@ -35,6 +36,7 @@ impl Reading<'_> {
         self.refuse_unbuilt(&file);
         let server = self.server(&file.server);
         let log = self.log(&file.telemetry);
+        self.doors(&file.doors);
         let limits = self.limits(&file.limits);
         let prices = self.prices(&file.prices);
         let providers = self.providers(&file);
@@ -78,12 +80,20 @@ impl Reading<'_> {
     }
 
     fn refuse_unbuilt(&mut self, file: &File) {
-        let unbuilt = [("tools", &file.tools), ("mcp", &file.mcp), ("doors", &file.doors)];
+        let unbuilt = [("tools", &file.tools), ("mcp", &file.mcp)];
         for (section, tables) in unbuilt {
             for name in tables.keys() {
                 let message = format!("[{section}.{name}] is not built yet: take it out");
                 self.fault(&[section, name], message);
             }
+        }
+    }
+
+    fn doors(&mut self, doors: &Doors) {
+        for fault in doors.faults() {
+            let path: Vec<&str> =
+                std::iter::once("doors").chain(fault.path.iter().map(String::as_str)).collect();
+            self.fault(&path, fault.message);
         }
     }
 

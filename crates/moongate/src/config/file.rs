@@ -32,9 +32,8 @@ pub(crate) struct File {
     /// MCP servers. Not built yet: has to be empty.
     #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
     pub(crate) mcp: BTreeMap<String, toml::Value>,
-    /// Doors besides the native one. Not built yet: has to be empty.
-    #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
-    pub(crate) doors: BTreeMap<String, toml::Value>,
+    /// Doors besides the native one.
+    pub(crate) doors: moongate_server::Doors,
     /// The bounds an operator may change.
     pub(crate) limits: LimitsTable,
     /// Logs.

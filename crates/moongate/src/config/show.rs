@@ -31,6 +31,7 @@ pub(crate) fn settings(config: &Config) -> Vec<Setting> {
         list.provider(provider);
     }
     list.agents();
+    list.doors();
     list.limits();
     let filter = config.log.filter.as_deref().unwrap_or("info");
     list.add("telemetry.log", quoted(filter));
@@ -135,6 +136,27 @@ impl List<'_> {
             if let Some(tokens) = agent.settings.max_output_tokens {
                 self.add_at(&["agents", name, "max_output_tokens"], tokens.to_string());
             }
+        }
+    }
+
+    /// Every value of the doors' sections, as the file would write it.
+    fn doors(&mut self) {
+        match toml::Value::try_from(&self.config.file.doors) {
+            Ok(doors) => self.values(&mut vec!["doors".to_owned()], &doors),
+            Err(error) => tracing::error!(%error, "the doors' settings cannot be shown"),
+        }
+    }
+
+    fn values(&mut self, path: &mut Vec<String>, value: &toml::Value) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    path.push(key.clone());
+                    self.values(path, value);
+                    path.pop();
+                }
+            }
+            value => self.add_at(&path.iter().map(String::as_str).collect::<Vec<_>>(), value.to_string()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A server on a socket, and clients that hold it by hand.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use moongate_server::{AppConfig, Server, ServerConfig, Tls};
@@ -26,6 +26,8 @@ pub(crate) struct Live {
     pub(crate) gate: Gate,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<()>,
+    /// Doors that have a listener of their own, and where.
+    pub(crate) doors: BTreeMap<&'static str, SocketAddr>,
 }
 
 impl Live {
@@ -44,9 +46,17 @@ impl Live {
         let (address, app) = (server.local_addr(), server.app().clone());
         let router = moongate_server::router(app.clone());
         let gate = Gate { gateway, app, router, admin: admin.expose_secret().to_owned(), permits, clock };
+        let doors = ["construct", "openai", "orra", "oxios"];
+        let doors = doors.into_iter().filter_map(|door| Some((door, server.door_addr(door)?))).collect();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone(), Duration::from_secs(5)));
-        Self { address, gate, shutdown, running }
+        Self { address, gate, shutdown, running, doors }
+    }
+
+    /// Stops the server and waits until it is gone.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(SOON, self.running).await.expect("an end").unwrap();
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -128,6 +138,13 @@ impl Socket {
             }
         }
     }
+}
+
+/// Asks a path without a key; the whole reply.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    exchange(&mut socket, request.as_bytes(), "").await
 }
 
 /// Sends bytes and reads whatever comes until the server closes or `enough` is in it.

@@ -1,0 +1,56 @@
+//! The orra door.
+
+mod rest;
+mod settings;
+
+use axum::response::Response;
+use http::StatusCode;
+
+pub use self::settings::Settings;
+use super::shared::{Carriers, Cors, Dialect, Door, Path, Place, Refused};
+use crate::reply::json;
+
+/// What the door keeps.
+pub(crate) struct Orra {
+    settings: Settings,
+}
+
+impl Orra {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+/// The body of a refusal.
+#[derive(serde::Serialize)]
+struct Body<'a> {
+    error: &'a str,
+}
+
+impl Dialect for Orra {
+    const NAME: &'static str = "orra";
+    const ORIGINS_KEY: &'static str = "cors_origins";
+
+    fn place(&self) -> Place {
+        Place {
+            prefix: self.settings.prefix.clone(),
+            listen: self.settings.listen,
+            hosts: self.settings.allowed_hosts.clone(),
+            origins: self.settings.cors_origins.clone(),
+            carriers: Carriers::default(),
+        }
+    }
+
+    fn paths(&self) -> Vec<Path<Door<Self>>> {
+        vec![Path::get("/health", rest::health).public()]
+    }
+
+    fn refuse(&self, refused: &Refused) -> Response {
+        let status = StatusCode::from_u16(refused.failure.code().status());
+        json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &Body { error: refused.failure.message() })
+    }
+
+    fn cors(&self) -> Cors {
+        Cors { methods: "GET, POST, PUT, PATCH, DELETE", headers: "Authorization, Content-Type", exposes: "" }
+    }
+}
