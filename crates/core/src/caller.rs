@@ -165,6 +165,11 @@ impl Caller {
             || self.limits.namespaces.iter().any(|allowed| is_beneath(namespace, allowed))
     }
 
+    /// Whether the caller may see only some agents or namespaces.
+    pub fn is_narrowed(&self) -> bool {
+        !self.limits.agents.is_empty() || !self.limits.namespaces.is_empty()
+    }
+
     /// Whether the caller sees the sessions of others in its tenant.
     pub fn sees_all_owners(&self) -> bool {
         self.may(Scope::Admin)

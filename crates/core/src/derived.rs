@@ -1,9 +1,11 @@
 //! What an append leaves behind beside its events and its row: the same for every engine, live and when
 //! everything derived is built anew.
 
-use moongate_protocol::{ApprovalId, Envelope, Event, MicroUsd, ModelName, Part, Seq, Timestamp, Tokens};
+use moongate_protocol::{
+    ApprovalId, Envelope, Event, InputId, MicroUsd, ModelName, Part, Seq, Timestamp, Tokens, TurnId,
+};
 
-use crate::{Append, StoreError};
+use crate::{Append, StoreError, TurnChange, TurnEnding, summary::title_of};
 
 /// A billed model call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub struct Derived {
     pub texts: Vec<(Seq, String)>,
     /// The title a person gave last.
     pub title: Option<String>,
+    /// Changes of the turns, in order.
+    pub turns: Vec<TurnChange>,
+    /// The inputs of the append.
+    said: Vec<(InputId, Option<String>)>,
 }
 
 impl Derived {
@@ -64,8 +70,22 @@ impl Derived {
             Event::SessionForked(_) => {
                 self.calls.clear();
                 self.approvals.clear();
+                self.turns.clear();
             }
-            Event::InputAccepted(input) => self.take_text(envelope.seq, &input.parts),
+            Event::InputAccepted(input) => {
+                self.take_text(envelope.seq, &input.parts);
+                self.said.push((input.input, title_of(&input.parts)));
+            }
+            Event::TurnStarted(started) => {
+                let said = self.said.iter().find(|(input, _)| started.inputs.contains(input));
+                let name = said.map(|(_, name)| name.clone().unwrap_or_default());
+                self.turns.push(TurnChange::Began {
+                    turn: started.turn,
+                    seq: envelope.seq,
+                    at: envelope.at,
+                    name,
+                });
+            }
             // A steering input's words are found where they were accepted.
             Event::MessageCompleted(message) if message.input.is_none() => {
                 self.take_text(envelope.seq, &message.parts);
@@ -83,9 +103,16 @@ impl Derived {
             Event::ApprovalResolved(resolved) => {
                 self.approvals.push(ApprovalChange::Close(resolved.approval));
             }
-            event if event.ends_turn().is_some() => self.approvals.push(ApprovalChange::CloseAll),
+            Event::TurnCompleted(end) => self.end(end.turn, envelope.at, TurnEnding::Completed),
+            Event::TurnFailed(end) => self.end(end.turn, envelope.at, TurnEnding::Failed),
+            Event::TurnCancelled(end) => self.end(end.turn, envelope.at, TurnEnding::Cancelled),
             _ => {}
         }
+    }
+
+    fn end(&mut self, turn: TurnId, at: Timestamp, ending: TurnEnding) {
+        self.approvals.push(ApprovalChange::CloseAll);
+        self.turns.push(TurnChange::Ended(turn, at, ending));
     }
 
     fn take_text(&mut self, seq: Seq, parts: &[Part]) {

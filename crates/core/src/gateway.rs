@@ -333,7 +333,7 @@ fn require(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
     Err(forbidden(&format!("this key lacks the scope {}", scope.as_str())))
 }
 
-fn require_read(caller: &Caller) -> Result<(), Refusal> {
+pub(crate) fn require_read(caller: &Caller) -> Result<(), Refusal> {
     require(caller, Scope::SessionsRead)
 }
 

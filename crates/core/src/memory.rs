@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
     AgentName, Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, MicroUsd, Seq, SessionId, SessionState,
-    Tenant, Timestamp,
+    Tenant, Timestamp, TurnId,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
     Append, ApprovalChange, AuditEntry, BilledCall, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
-    ListQuery, PendingApproval, Record, SearchHit, SessionRow, Store, StoreError, UsageGroup, UsageRow,
-    is_beneath, terms, words,
+    ListQuery, PendingApproval, Record, SearchHit, SessionRow, Store, StoreError, TurnCounts, TurnQuery,
+    TurnRow, UsageGroup, UsageRow, is_beneath, terms, turn_list::TurnTable, words,
 };
 
 /// Most bytes of events one read returns, as long as it returns one event.
@@ -34,6 +34,7 @@ struct State {
     aliases: HashMap<(Tenant, DoorName, Alias), SessionId>,
     calls: Vec<(Tenant, SessionId, AgentName, BilledCall)>,
     texts: Vec<(SessionId, Seq, Vec<String>)>,
+    turns: TurnTable,
     keys: BTreeMap<KeyId, KeyRow>,
     audit: Vec<AuditEntry>,
     blobs: HashMap<BlobHash, Bytes>,
@@ -82,6 +83,7 @@ impl State {
         for (seq, text) in derived.texts {
             self.texts.push((id, seq, words(&text).collect()));
         }
+        self.turns.apply((&row.tenant, id, &row.view.owner), derived.turns);
         let Some(kept) = self.sessions.get_mut(&id) else { return Err(StoreError::NotFound) };
         kept.log.extend(records);
         kept.fence = fence;
@@ -137,7 +139,7 @@ impl State {
         Some(titles.chain(messages).filter(|(_, words)| holds(words)).map(|(id, _)| id).collect())
     }
 
-    fn list(&self, tenant: &Tenant, query: &ListQuery) -> Vec<SessionRow> {
+    fn matching(&self, tenant: &Tenant, query: &ListQuery) -> Vec<&SessionRow> {
         let holding = query.text.as_deref().and_then(|text| self.holding(text));
         let order = |row: &SessionRow| (row.view.updated_at, row.view.id);
         let rows = self.sessions.values().map(|kept| &kept.row).filter(|row| {
@@ -147,12 +149,12 @@ impl State {
                 && query.agent.as_ref().is_none_or(|agent| row.view.agent == *agent)
                 && query.namespace.as_ref().is_none_or(|parent| is_beneath(&row.view.namespace, parent))
                 && query.archived.is_none_or(|archived| row.view.archived == archived)
+                && query.door.as_ref().is_none_or(|door| row.door == *door)
                 && query.after.is_none_or(|after| order(row) < after)
                 && holding.as_ref().is_none_or(|ids| ids.contains(&row.view.id))
         });
-        let mut rows: Vec<SessionRow> = rows.cloned().collect();
+        let mut rows: Vec<&SessionRow> = rows.collect();
         rows.sort_by_key(|row| std::cmp::Reverse(order(row)));
-        rows.truncate(query.limit);
         rows
     }
 
@@ -198,6 +200,7 @@ impl State {
         self.sessions.remove(&session);
         self.aliases.retain(|_, id| *id != session);
         self.texts.retain(|(id, _, _)| *id != session);
+        self.turns.forget(session);
         Ok(())
     }
 }
@@ -261,7 +264,25 @@ impl Store for MemoryStore {
     }
 
     async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Vec<SessionRow>, StoreError> {
-        Ok(self.state().list(tenant, query))
+        let state = self.state();
+        let rows = state.matching(tenant, query).into_iter();
+        Ok(rows.skip(query.offset).take(query.limit).cloned().collect())
+    }
+
+    async fn count(&self, tenant: &Tenant, query: &ListQuery) -> Result<u64, StoreError> {
+        Ok(self.state().matching(tenant, query).len() as u64)
+    }
+
+    async fn turns(&self, tenant: &Tenant, query: &TurnQuery) -> Result<Vec<TurnRow>, StoreError> {
+        Ok(self.state().turns.list(tenant, query))
+    }
+
+    async fn turn(&self, tenant: &Tenant, turn: TurnId) -> Result<Option<TurnRow>, StoreError> {
+        Ok(self.state().turns.get(tenant, turn))
+    }
+
+    async fn turn_counts(&self, tenant: &Tenant, query: &TurnQuery) -> Result<TurnCounts, StoreError> {
+        Ok(self.state().turns.count(tenant, query))
     }
 
     async fn search(&self, tenant: &Tenant, text: &str, limit: usize) -> Result<Vec<SearchHit>, StoreError> {

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
     AgentName, Alias, ApprovalId, BlobHash, ErrorCode, IdempotencyKey, InputId, KeyId, MicroUsd, Namespace,
-    Position, Principal, Seq, SessionId, SessionState, SessionView, Tenant, Timestamp, Tokens,
+    Position, Principal, Seq, SessionId, SessionState, SessionView, Tenant, Timestamp, Tokens, TurnId,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Record, Scopes};
+use crate::{Record, Scopes, TurnCounts, TurnQuery, TurnRow};
 
 /// Owner generation: only grows. An append by an older owner is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,10 +114,14 @@ pub struct ListQuery {
     pub namespace: Option<Namespace>,
     /// Only archived ones, or only others.
     pub archived: Option<bool>,
+    /// Only those opened through this door.
+    pub door: Option<DoorName>,
     /// Words to find in titles and messages.
     pub text: Option<String>,
     /// Go on after this row: its time of last activity and id.
     pub after: Option<(Timestamp, SessionId)>,
+    /// Rows to leave out first.
+    pub offset: usize,
     /// Most rows to return.
     pub limit: usize,
 }
@@ -270,6 +274,18 @@ pub trait Store: Send + Sync {
 
     /// Rows of one tenant, newest activity first.
     async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Vec<SessionRow>, StoreError>;
+
+    /// How many rows a list has in all, whatever its offset and limit.
+    async fn count(&self, tenant: &Tenant, query: &ListQuery) -> Result<u64, StoreError>;
+
+    /// Turns of one tenant, newest first.
+    async fn turns(&self, tenant: &Tenant, query: &TurnQuery) -> Result<Vec<TurnRow>, StoreError>;
+
+    /// A turn of one tenant.
+    async fn turn(&self, tenant: &Tenant, turn: TurnId) -> Result<Option<TurnRow>, StoreError>;
+
+    /// How many turns of one tenant there are, whatever the query's offset and limit.
+    async fn turn_counts(&self, tenant: &Tenant, query: &TurnQuery) -> Result<TurnCounts, StoreError>;
 
     /// Messages of one tenant that hold all words of `text`, newest first.
     async fn search(&self, tenant: &Tenant, text: &str, limit: usize) -> Result<Vec<SearchHit>, StoreError>;

@@ -193,7 +193,7 @@ fn created_view(first: &Envelope, created: &SessionCreated) -> SessionView {
 }
 
 /// The beginning of the words in `parts`, on one line; `None` when there are no words.
-fn title_of(parts: &[Part]) -> Option<String> {
+pub(crate) fn title_of(parts: &[Part]) -> Option<String> {
     let mut title = String::new();
     let texts = parts.iter().filter_map(Part::as_text);
     let mut left = TITLE_CHARS;

@@ -14,6 +14,7 @@ use crate::{
     find::{Doc, Finder, Place},
     keys,
     prepare::{Prepared, int, is_busy, state_number},
+    turns,
 };
 
 /// Most sessions whose number is remembered; then all are forgotten and looked up again.
@@ -181,6 +182,7 @@ impl Tables<'_> {
         insert_calls(self.connection, append.row.view.id, &append.row, &append.derived)?;
         self.finder.push_place(Place { session: no, last: int(append.last()), log });
         change_approvals(self.connection, no, &append.derived.approvals)?;
+        turns::change(self.connection, no, &append.row, &append.derived.turns)?;
         for (seq, text) in &append.derived.texts {
             self.finder.push(Doc::message(no, log, seq.0 - append.first(), text));
         }
@@ -208,6 +210,7 @@ impl Tables<'_> {
             "DELETE FROM place WHERE session = ?1",
             "DELETE FROM idempotency WHERE session = ?1",
             "DELETE FROM approval WHERE session = ?1",
+            "DELETE FROM turn WHERE session = ?1",
         ] {
             self.connection.prepare_cached(sql)?.execute([no])?;
         }

@@ -23,6 +23,7 @@ mod read;
 mod readers;
 mod rebuild;
 mod store;
+mod turns;
 mod usage;
 mod walk;
 mod writer;

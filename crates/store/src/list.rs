@@ -8,7 +8,7 @@ use crate::{
     apply::blob,
     error::reading,
     find::expression,
-    prepare::{int, state_number},
+    prepare::{int, number, state_number},
     read::{SESSION_COLUMNS, session_row},
 };
 
@@ -23,6 +23,22 @@ pub(crate) fn list(
     tenant: &Tenant,
     query: &ListQuery,
 ) -> Result<Vec<SessionRow>, StoreError> {
+    let mut filter = filter(tenant, query);
+    if let Some((updated, id)) = query.after {
+        filter.add("(s.updated, s.id) < (:updated, :id)", ":updated", updated.as_millis());
+        filter.values.push((":id", Box::new(blob(id))));
+    }
+    filter.values.push((":limit", Box::new(int(query.limit as u64))));
+    filter.values.push((":offset", Box::new(int(query.offset as u64))));
+    filter.run(connection)
+}
+
+/// How many sessions a list has in all.
+pub(crate) fn count(connection: &Connection, tenant: &Tenant, query: &ListQuery) -> Result<u64, StoreError> {
+    filter(tenant, query).count(connection)
+}
+
+fn filter(tenant: &Tenant, query: &ListQuery) -> Filter {
     let mut filter = Filter::default();
     filter.add("s.tenant = :tenant", ":tenant", tenant.as_str().to_owned());
     if let Some(owner) = &query.owner {
@@ -43,15 +59,13 @@ pub(crate) fn list(
     if let Some(archived) = query.archived {
         filter.add("s.archived = :archived", ":archived", archived);
     }
-    if let Some((updated, id)) = query.after {
-        filter.add("(s.updated, s.id) < (:updated, :id)", ":updated", updated.as_millis());
-        filter.values.push((":id", Box::new(blob(id))));
+    if let Some(door) = &query.door {
+        filter.add("s.door = :door", ":door", door.to_string());
     }
     if let Some(words) = query.text.as_deref().and_then(expression) {
         filter.add(HOLDING, ":words", words);
     }
-    filter.values.push((":limit", Box::new(int(query.limit as u64))));
-    filter.run(connection)
+    filter
 }
 
 #[derive(Default)]
@@ -66,14 +80,25 @@ impl Filter {
         self.values.push((name, Box::new(value)));
     }
 
+    fn values(&self) -> Vec<(&str, &dyn ToSql)> {
+        self.values.iter().map(|(name, value)| (*name, value.as_ref())).collect()
+    }
+
+    fn count(&self, connection: &Connection) -> Result<u64, StoreError> {
+        let sql = format!("SELECT count(*) FROM session s WHERE {}", self.conditions.join(" AND "));
+        let counted = connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_row(self.values().as_slice(), |row| row.get(0)));
+        counted.map(number).map_err(|error| reading(&error))
+    }
+
     fn run(&self, connection: &Connection) -> Result<Vec<SessionRow>, StoreError> {
         let conditions = self.conditions.join(" AND ");
         let sql = format!(
             "SELECT {SESSION_COLUMNS} FROM session s WHERE {conditions} \
-             ORDER BY s.updated DESC, s.id DESC LIMIT :limit"
+             ORDER BY s.updated DESC, s.id DESC LIMIT :limit OFFSET :offset"
         );
-        let values: Vec<(&str, &dyn ToSql)> =
-            self.values.iter().map(|(name, value)| (*name, value.as_ref())).collect();
+        let values = self.values();
         let mut statement = connection.prepare_cached(&sql).map_err(|error| reading(&error))?;
         let rows = statement
             .query_map(values.as_slice(), |row| Ok(session_row(row)))

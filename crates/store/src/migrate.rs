@@ -7,8 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::{OpenError, connect::APPLICATION_ID};
 
 /// The steps, in order; the first makes format 1 out of an empty file.
-const STEPS: &[&str] =
-    &[include_str!("../migrations/0001_log.sql"), include_str!("../migrations/0002_unfinished.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_log.sql"),
+    include_str!("../migrations/0002_unfinished.sql"),
+    include_str!("../migrations/0003_turns.sql"),
+];
 
 /// Runs the steps the store has not had yet. A step that was cut off leaves no trace and runs again.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {

@@ -10,6 +10,7 @@ use crate::{
     apply::{blob, change_approvals, insert_calls},
     find::{Doc, mark_indexed},
     prepare::{is_busy, shared, state_number},
+    turns,
     walk::{Step, Walked, sessions, walk},
 };
 
@@ -48,6 +49,7 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
         .prepare_cached("SELECT tenant, door FROM session WHERE no = ?1")?
         .query_row([session.no], |row| Ok((row.get(0)?, row.get(1)?)))?;
     connection.prepare_cached("DELETE FROM approval WHERE session = ?1")?.execute([session.no])?;
+    connection.prepare_cached("DELETE FROM turn WHERE session = ?1")?.execute([session.no])?;
     connection
         .prepare_cached("DELETE FROM usage WHERE tenant = ?1 AND session = ?2")?
         .execute((&tenant, blob(session.id)))?;
@@ -57,6 +59,7 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
             SessionRow { tenant: tenant.clone(), door: shared(&door), view: step.summary.view().clone() };
         insert_calls(connection, session.id, &row, &step.derived)?;
         change_approvals(connection, session.no, &step.derived.approvals)?;
+        turns::change(connection, session.no, &row, &step.derived.turns)?;
         index(connection, session, &step)
     })?;
     debug_assert!(walked.is_ok(), "the first walk found nothing wrong");

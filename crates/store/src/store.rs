@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
     Append, AuditEntry, CheckReport, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record,
-    SearchHit, SessionRow, Store, StoreAdmin, StoreError, UsageGroup, UsageRow,
+    SearchHit, SessionRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup,
+    UsageRow,
 };
-use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp};
+use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -31,7 +32,7 @@ use crate::{
     prepare::{Prepared, int, number},
     read,
     readers::Readers,
-    usage,
+    turns, usage,
     writer::{self, Change, Job, Running, Status},
 };
 
@@ -195,6 +196,26 @@ impl Store for SqliteStore {
         }
         let (tenant, query) = (tenant.clone(), query.clone());
         self.readers.run(move |connection| list::list(connection, &tenant, &query)).await
+    }
+
+    async fn count(&self, tenant: &Tenant, query: &ListQuery) -> Result<u64, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.readers.run(move |connection| list::count(connection, &tenant, &query)).await
+    }
+
+    async fn turns(&self, tenant: &Tenant, query: &TurnQuery) -> Result<Vec<TurnRow>, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.read(move |connection| turns::list(connection, &tenant, &query)).await
+    }
+
+    async fn turn(&self, tenant: &Tenant, turn: TurnId) -> Result<Option<TurnRow>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |connection| turns::get(connection, &tenant, turn)).await
+    }
+
+    async fn turn_counts(&self, tenant: &Tenant, query: &TurnQuery) -> Result<TurnCounts, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.read(move |connection| turns::count(connection, &tenant, &query)).await
     }
 
     async fn search(&self, tenant: &Tenant, text: &str, limit: usize) -> Result<Vec<SearchHit>, StoreError> {

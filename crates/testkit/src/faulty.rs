@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
     Append, AuditEntry, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record, SearchHit,
-    SessionRow, Store, StoreError, UsageGroup, UsageRow,
+    SessionRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow,
 };
-use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp};
+use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gate;
@@ -158,6 +158,22 @@ impl Store for FaultyStore {
 
     async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Vec<SessionRow>, StoreError> {
         self.alive().await.list(tenant, query).await
+    }
+
+    async fn count(&self, tenant: &Tenant, query: &ListQuery) -> Result<u64, StoreError> {
+        self.alive().await.count(tenant, query).await
+    }
+
+    async fn turns(&self, tenant: &Tenant, query: &TurnQuery) -> Result<Vec<TurnRow>, StoreError> {
+        self.alive().await.turns(tenant, query).await
+    }
+
+    async fn turn(&self, tenant: &Tenant, turn: TurnId) -> Result<Option<TurnRow>, StoreError> {
+        self.alive().await.turn(tenant, turn).await
+    }
+
+    async fn turn_counts(&self, tenant: &Tenant, query: &TurnQuery) -> Result<TurnCounts, StoreError> {
+        self.alive().await.turn_counts(tenant, query).await
     }
 
     async fn search(&self, tenant: &Tenant, text: &str, limit: usize) -> Result<Vec<SearchHit>, StoreError> {

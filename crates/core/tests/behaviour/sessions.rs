@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moongate_core::{FrameBody, Gateway, Happening, ListQuery, NewSession, Scope};
+use moongate_core::{CallerLimits, FrameBody, Gateway, Happening, ListQuery, NewSession, Scope, TurnQuery};
 use moongate_protocol::{
     Envelope, ErrorCode, Event, PolicyPreset, Seq, SessionPatch, SessionState, SessionUpdated,
 };
@@ -331,4 +331,36 @@ async fn a_read_only_key_reads_and_nothing_else() {
         assert_eq!(answer.unwrap_err().code, ErrorCode::Forbidden);
     }
     assert_eq!(kit.log(session.id()).await, log);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_sessions_and_turns_hold_what_the_caller_may_see_and_their_totals() {
+    let kit = Setup::default().start().await;
+    let mut sessions = Vec::new();
+    for n in 0..5 {
+        let session = kit.session().await;
+        session.submit(says(&format!("hello {n}"))).await.unwrap();
+        kit.client(session.id()).await.until_turn_ends().await;
+        sessions.push(session.id());
+    }
+    let eve = caller("default", "eve");
+    let narrow = CallerLimits { agents: vec!["elsewhere".parse().unwrap()], ..Default::default() };
+    let narrowed_bob = narrowed("default", "bob", &[Scope::SessionsRead], narrow);
+    let here = CallerLimits { agents: vec!["main".parse().unwrap()], ..Default::default() };
+    let same_bob = narrowed("default", "bob", &[Scope::SessionsRead], here);
+    for (who, sees) in [(&bob(), 5), (&admin(), 5), (&eve, 0), (&narrowed_bob, 0), (&same_bob, 5)] {
+        let query = ListQuery { offset: 3, limit: 10, ..ListQuery::default() };
+        let (rows, total) = kit.gateway().page(who, query).await.unwrap();
+        assert_eq!((rows.len() as u64, total), (sees.max(3) - 3, sees));
+        let query = TurnQuery { offset: 1, limit: 3, ..TurnQuery::default() };
+        let (turns, counts) = kit.gateway().turns(who, query).await.unwrap();
+        assert_eq!((turns.len() as u64, counts.all(), counts.completed), (sees.min(3), sees, sees));
+    }
+    let (turns, _) =
+        kit.gateway().turns(&bob(), TurnQuery { limit: 1, ..TurnQuery::default() }).await.unwrap();
+    assert_eq!(turns[0].name.as_deref(), Some("hello 4"));
+    let (row, session) = kit.gateway().turn(&bob(), turns[0].turn).await.unwrap();
+    assert_eq!((row.session, session.id()), (sessions[4], sessions[4]));
+    let foreign = kit.gateway().turn(&eve, turns[0].turn).await;
+    assert!(foreign.is_err_and(|refusal| refusal.code == ErrorCode::NotFound));
 }

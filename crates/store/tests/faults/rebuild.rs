@@ -16,6 +16,7 @@ fn derived(folder: &Path) -> Vec<(&'static str, Vec<Vec<Value>>)> {
     let tables = [
         ("session", "SELECT * FROM session ORDER BY no"),
         ("approval", "SELECT * FROM approval ORDER BY id"),
+        ("turn", "SELECT * FROM turn ORDER BY tenant, id, session"),
         ("usage", "SELECT * FROM usage ORDER BY tenant, at, session, seq"),
         ("find", "SELECT term, doc, col, offset FROM words ORDER BY doc, offset"),
         ("idempotency", "SELECT * FROM idempotency ORDER BY session, key"),
@@ -70,7 +71,7 @@ async fn everything_derived_is_the_same_after_a_rebuild() {
     let usage_of_the_gone = "session NOT IN (SELECT id FROM session)";
     stranger(folder.path())
         .execute_batch(&format!(
-            "DELETE FROM approval; DELETE FROM usage WHERE NOT {usage_of_the_gone}; \
+            "DELETE FROM approval; DELETE FROM turn; DELETE FROM usage WHERE NOT {usage_of_the_gone}; \
              DELETE FROM find WHERE rowid > 0; UPDATE session SET owner = 'x', state = 2, busy = 1, updated = 0, \
              archived = 1, alias = NULL, view = json_set(view, '$.title', 'wrong', '$.archived', json('true'))"
         ))

@@ -134,6 +134,8 @@ async fn list(State(app): State<App>, caller: Authenticated, Query(params): Quer
         namespace: params.namespace,
         archived: params.archived,
         text: params.q,
+        door: None,
+        offset: 0,
         after: params.cursor.as_deref().map(read_cursor).transpose()?,
         limit: page_size(params.limit, PAGE_ITEMS, PAGE_ITEMS_MAX)?,
     };
