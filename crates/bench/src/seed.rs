@@ -103,6 +103,7 @@ fn events(ids: &Ids, fence: u64, number: usize) -> Result<Vec<Event>, Fault> {
             overlap: Overlap::Queue,
             idempotency_key: None,
             overrides: Overrides::default(),
+            client_tools: Vec::new(),
             metadata: Default::default(),
         }),
         Event::TurnStarted(TurnStarted {

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use moongate_protocol::{
-    AgentName, Envelope, ErrorCode, Event, Namespace, Position, Seq, SessionCreated, SessionForked,
-    SessionId, SessionUpdated,
+    AgentName, Envelope, ErrorCode, Event, Position, Seq, SessionCreated, SessionForked, SessionId,
+    SessionUpdated, SessionView,
 };
 
 use crate::{
-    Append, Caller, Created, Gateway, NewSession, Record, Refusal, Scope, SessionHandle, SessionRow,
-    StoreError, Summary,
+    Append, Beginning, Caller, Created, Gateway, NewSession, Record, Refusal, Scope, SessionHandle,
+    SessionRow, StoreError, Summary,
+    gateway::{forbidden, own_namespace},
+    history,
     limits::READ_BATCH,
-    session::{Identity, check_metadata, check_title},
+    session::{Identity, Place, check_metadata, check_title},
 };
 
 /// A new session with everything decided.
 pub(crate) struct Plan {
-    pub(crate) new: NewSession,
-    pub(crate) agent: AgentName,
-    pub(crate) namespace: Namespace,
+    created: SessionCreated,
 }
 
 /// Most events an import or a fork may have: they are one transaction.
@@ -30,15 +30,38 @@ pub(crate) async fn create(
     door: &str,
     plan: Plan,
 ) -> Result<Created, Refusal> {
-    let created = Event::SessionCreated(SessionCreated {
-        owner: caller.principal().clone(),
-        namespace: plan.namespace,
-        agent: plan.agent,
-        alias: plan.new.alias,
-        title: plan.new.title,
-        metadata: plan.new.metadata,
-    });
-    match begin(gateway, caller, door, vec![(None, created)]).await {
+    let events = vec![(None, Event::SessionCreated(plan.created))];
+    found(gateway, caller, begin(gateway, caller, door, events, gateway.kept()).await).await
+}
+
+/// Begins a session with what was said before.
+pub(crate) async fn begin_with(
+    gateway: &Gateway,
+    caller: &Caller,
+    door: &str,
+    beginning: Beginning,
+    place: Place,
+) -> Result<Created, Refusal> {
+    history::check(&beginning.history)?;
+    let plan = gateway.plan(caller, beginning.new)?;
+    for bytes in beginning.attachments {
+        place.store.put_blob(bytes).await?;
+    }
+    let agent = gateway.catalog().agent(&plan.created.agent)?.snapshot(None, None);
+    let (ids, by, fence) = (gateway.ids(), caller.principal(), place.store.fence());
+    let said = history::Writer { ids, by, agent, fence }.write(beginning.history);
+    let created = Event::SessionCreated(plan.created);
+    let events = std::iter::once(created).chain(said).map(|event| (None, event)).collect();
+    found(gateway, caller, begin(gateway, caller, door, events, place).await).await
+}
+
+/// The session that was begun, or the one that has its alias.
+async fn found(
+    gateway: &Gateway,
+    caller: &Caller,
+    begun: Result<SessionView, StoreError>,
+) -> Result<Created, Refusal> {
+    match begun {
         Ok(view) => Ok(Created { view, existed: false }),
         Err(StoreError::AliasTaken(id)) => {
             let view = gateway.session(caller, id).await?.view().await?;
@@ -54,7 +77,8 @@ async fn begin(
     caller: &Caller,
     door: &str,
     events: Vec<(Option<moongate_protocol::Timestamp>, Event)>,
-) -> Result<moongate_protocol::SessionView, StoreError> {
+    place: Place,
+) -> Result<SessionView, StoreError> {
     let ids = gateway.ids();
     let session = ids.make(SessionId::new);
     let (epoch, now) = (ids.epoch(), ids.now());
@@ -77,11 +101,10 @@ async fn begin(
     };
     let records: Vec<_> = envelopes.into_iter().map(|envelope| Arc::new(Record::new(envelope))).collect();
     let row = SessionRow { tenant: identity.tenant.clone(), door: door.into(), view: view.clone() };
-    let store = gateway.store();
-    let fence = store.fence();
+    let fence = place.store.fence();
     let append = Append { fence, expected: Seq::ZERO, records: records.clone(), row, idempotency: None };
-    store.append(append).await?;
-    let slot = gateway.slot(session, identity, Position { epoch, seq });
+    place.store.append(append).await?;
+    let slot = gateway.slot(session, identity, Position { epoch, seq }, place);
     gateway.shared.activity.publish(slot.identity(), &records);
     Ok(view)
 }
@@ -97,6 +120,17 @@ impl Gateway {
         from: &SessionHandle,
         at: Option<Seq>,
         title: Option<String>,
+    ) -> Result<Created, Refusal> {
+        self.fork_to(caller, from, at, title, self.kept()).await
+    }
+
+    pub(crate) async fn fork_to(
+        &self,
+        caller: &Caller,
+        from: &SessionHandle,
+        at: Option<Seq>,
+        title: Option<String>,
+        place: Place,
     ) -> Result<Created, Refusal> {
         check_title(title.as_ref())?;
         self.may_begin(caller)?;
@@ -125,14 +159,47 @@ impl Gateway {
             };
             events.push((None, Event::SessionUpdated(updated)));
         }
-        let view = begin(self, caller, "native", events).await?;
+        let view = begin(self, caller, "native", events, place).await?;
         Ok(Created { view, existed: false })
+    }
+
+    /// A new session that begins with what was said before.
+    ///
+    /// # Errors
+    /// As [`Gateway::create`].
+    pub async fn create_with(
+        &self,
+        caller: &Caller,
+        door: &str,
+        beginning: Beginning,
+    ) -> Result<Created, Refusal> {
+        self.may_begin(caller)?;
+        begin_with(self, caller, door, beginning, self.kept()).await
+    }
+
+    /// Decides everything about a new session.
+    pub(crate) fn plan(&self, caller: &Caller, new: NewSession) -> Result<Plan, Refusal> {
+        check_title(new.title.as_ref())?;
+        check_metadata(&new.metadata)?;
+        let catalog = self.catalog();
+        let agent = new.agent.unwrap_or_else(|| catalog.default_agent.clone());
+        catalog.agent(&agent)?;
+        if !caller.may_use(&agent) {
+            return Err(forbidden("this key may not use that agent"));
+        }
+        let namespace = new.namespace.unwrap_or_else(|| own_namespace(caller));
+        if !caller.may_enter(&namespace) {
+            return Err(forbidden("this key may not use that namespace"));
+        }
+        let owner = caller.principal().clone();
+        let (alias, title, metadata) = (new.alias, new.title, new.metadata);
+        Ok(Plan { created: SessionCreated { owner, namespace, agent, alias, title, metadata } })
     }
 
     /// Whether the caller may begin sessions, and the server still takes them.
     pub(crate) fn may_begin(&self, caller: &Caller) -> Result<(), Refusal> {
         if !caller.may(Scope::SessionsWrite) {
-            return Err(crate::gateway::forbidden("this key lacks the scope sessions:write"));
+            return Err(forbidden("this key lacks the scope sessions:write"));
         }
         if self.shared.draining.is_cancelled() {
             return Err(crate::gateway::going_away());
@@ -167,7 +234,7 @@ impl Gateway {
             .collect();
         let by = caller.principal().clone();
         events.push((None, Event::SessionForked(SessionForked { from, at, by })));
-        let view = begin(self, caller, "native", events).await?;
+        let view = begin(self, caller, "native", events, self.kept()).await?;
         Ok(Created { view, existed: false })
     }
 }
@@ -225,7 +292,7 @@ fn adopt(event: Event, caller: &Caller, catalog: &crate::Catalog) -> Event {
             let agent = if known { created.agent } else { catalog.default_agent.clone() };
             let namespace = match caller.may_enter(&created.namespace) {
                 true => created.namespace,
-                false => crate::gateway::own_namespace(caller),
+                false => own_namespace(caller),
             };
             let owner = caller.principal().clone();
             Event::SessionCreated(SessionCreated { owner, agent, namespace, ..created })

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use moongate_protocol::{Position, Seq};
 
 use crate::{
-    Store, StoreError,
+    StoreError,
     feed::{FollowerQueue, Frame, FrameBody, Taken, serves},
     limits::READ_BATCH,
     session::Slot,
@@ -14,7 +14,6 @@ use crate::{
 /// A place in a session's stream. Dropping it ends the following and nothing else.
 pub struct Follower {
     slot: Arc<Slot>,
-    store: Arc<dyn Store>,
     queue: Arc<FollowerQueue>,
     /// The last event handed on.
     seen: Seq,
@@ -27,7 +26,7 @@ pub struct Follower {
 
 impl Follower {
     /// Follows after `after`; from the start when absent.
-    pub(crate) fn after(slot: Arc<Slot>, store: Arc<dyn Store>, after: Option<Position>) -> Self {
+    pub(crate) fn after(slot: Arc<Slot>, after: Option<Position>) -> Self {
         let queue = Arc::new(FollowerQueue::default());
         // Let in first, then read: what is published in between is in the queue and, by its seq, not repeated.
         let joined = slot.feed().join(&queue);
@@ -37,15 +36,15 @@ impl Follower {
             Some(_) => (Seq::ZERO, Some(Position { epoch: joined.head.epoch, seq: Seq::ZERO })),
         };
         let (replay_to, unfinished) = (joined.head.seq, joined.unfinished);
-        Self { slot, store, queue, seen, replay_to, unfinished, reset }
+        Self { slot, queue, seen, replay_to, unfinished, reset }
     }
 
     /// Follows what comes from now on.
-    pub(crate) fn live(slot: Arc<Slot>, store: Arc<dyn Store>) -> Self {
+    pub(crate) fn live(slot: Arc<Slot>) -> Self {
         let queue = Arc::new(FollowerQueue::default());
         let joined = slot.feed().join(&queue);
         let (seen, unfinished) = (joined.head.seq, joined.unfinished);
-        Self { slot, store, queue, seen, replay_to: seen, unfinished, reset: None }
+        Self { slot, queue, seen, replay_to: seen, unfinished, reset: None }
     }
 
     /// The session's head as far as it is published.
@@ -92,7 +91,7 @@ impl Follower {
     }
 
     async fn replay(&mut self, frames: &mut Vec<Arc<Frame>>) -> Result<(), StoreError> {
-        let records = self.store.read(self.slot.id(), self.seen, READ_BATCH).await?;
+        let records = self.slot.store().read(self.slot.id(), self.seen, READ_BATCH).await?;
         if records.is_empty() {
             return Err(StoreError::Damaged(format!("{} ends before its head", self.slot.id())));
         }

@@ -16,8 +16,7 @@ pub(crate) use crate::turns::TurnPermit;
 use crate::{
     ActivityFollower, Caller, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Store,
     activity::{Activity, sees},
-    feed::Feed,
-    session::{Identity, SessionHandle, Slot},
+    session::{Identity, Place, SessionHandle, Slot},
     turns::Turns,
 };
 
@@ -208,17 +207,7 @@ impl Gateway {
             let view = self.session(caller, id).await?.view().await?;
             return Ok(Created { view, existed: true });
         }
-        let catalog = self.catalog();
-        let agent = new.agent.clone().unwrap_or_else(|| catalog.default_agent.clone());
-        catalog.agent(&agent)?;
-        if !caller.may_use(&agent) {
-            return Err(forbidden("this key may not use that agent"));
-        }
-        let namespace = new.namespace.clone().unwrap_or_else(|| own_namespace(caller));
-        if !caller.may_enter(&namespace) {
-            return Err(forbidden("this key may not use that namespace"));
-        }
-        crate::birth::create(self, caller, door, crate::birth::Plan { new, agent, namespace }).await
+        crate::birth::create(self, caller, door, self.plan(caller, new)?).await
     }
 
     /// A session the caller may see.
@@ -316,13 +305,18 @@ impl Gateway {
             agent: row.view.agent,
             door: row.door,
         };
-        Ok(self.slot(id, identity, row.view.head))
+        Ok(self.slot(id, identity, row.view.head, self.kept()))
     }
 
     /// The slot of a session whose identity is known.
-    pub(crate) fn slot(&self, id: SessionId, identity: Identity, head: Position) -> Arc<Slot> {
-        let fresh = || Arc::new(Slot::new(id, identity, Arc::new(Feed::new(id, head))));
+    pub(crate) fn slot(&self, id: SessionId, identity: Identity, head: Position, place: Place) -> Arc<Slot> {
+        let fresh = || Arc::new(Slot::new(id, identity, head, place));
         Arc::clone(self.shared.slots().entry(id).or_insert_with(fresh))
+    }
+
+    /// Where logs are that are kept.
+    pub(crate) fn kept(&self) -> Place {
+        Place { store: Arc::clone(&self.shared.store), over: None }
     }
 }
 

@@ -30,6 +30,12 @@ pub const TOOL_CALLS_PER_MESSAGE: usize = 128;
 pub const TOOL_ARGUMENT_BYTES: usize = 1024 * 1024;
 /// Bytes of a tool's output that are shown to the model.
 pub const TOOL_OUTPUT_SHOWN_BYTES: usize = 64 * 1024;
+/// Tools a client may bring along with one input.
+pub const CLIENT_TOOLS: usize = 128;
+/// Bytes of those tools' descriptions and schemas: they are in the log, and in every prompt of their turn.
+pub const CLIENT_TOOL_BYTES: usize = 256 * 1024;
+/// Messages a session may begin with that were said elsewhere: they are one transaction.
+pub const HISTORY_MESSAGES: usize = 10_000;
 /// Bytes of one answer, text and reasoning together: far beyond any model's limit.
 pub const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Times a turn is tried: a turn that ends the process each time must not do so for ever.

@@ -14,7 +14,7 @@ use moongate_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Append, ApprovalChange, AuditEntry, BilledCall, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
+    Append, ApprovalChange, AuditEntry, Bill, BilledCall, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
     ListQuery, PendingApproval, Record, SearchHit, SessionRow, Store, StoreError, TurnCounts, TurnQuery,
     TurnRow, UsageGroup, UsageRow, is_beneath, terms, turn_list::TurnTable, words,
 };
@@ -306,6 +306,11 @@ impl Store for MemoryStore {
         to: Timestamp,
     ) -> Result<Vec<UsageRow>, StoreError> {
         Ok(self.state().usage(tenant, group, from, to))
+    }
+
+    async fn bill(&self, bill: Bill) -> Result<(), StoreError> {
+        self.state().calls.push((bill.tenant, bill.session, bill.agent, bill.call));
+        Ok(())
     }
 
     async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError> {

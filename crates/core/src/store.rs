@@ -10,7 +10,7 @@ use moongate_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Record, Scopes, TurnCounts, TurnQuery, TurnRow};
+use crate::{BilledCall, Record, Scopes, TurnCounts, TurnQuery, TurnRow};
 
 /// Owner generation: only grows. An append by an older owner is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +99,19 @@ pub struct Append {
     pub row: SessionRow,
     /// The submission the events answer.
     pub idempotency: Option<IdempotencyRow>,
+}
+
+/// A model call of a session that is not kept: all that is written down of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The session it was made for.
+    pub session: SessionId,
+    /// The agent that made it.
+    pub agent: AgentName,
+    /// The call.
+    pub call: BilledCall,
 }
 
 /// Which sessions to list, newest activity first.
@@ -305,6 +318,12 @@ pub trait Store: Send + Sync {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// Accounts for a model call of a session that is not kept.
+    ///
+    /// # Errors
+    /// As `append`.
+    async fn bill(&self, bill: Bill) -> Result<(), StoreError>;
 
     /// Open approvals of one tenant, soonest expiry first.
     async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError>;

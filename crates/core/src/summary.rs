@@ -262,6 +262,7 @@ mod tests {
             overlap,
             idempotency_key: None,
             overrides: Default::default(),
+            client_tools: Vec::new(),
             metadata: Default::default(),
         })
     }

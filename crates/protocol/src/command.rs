@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     AgentName, ApprovalId, Decision, IdempotencyKey, InputId, Metadata, Overlap, Overrides, Part,
-    PolicyPreset, QuestionId, RememberRule, TurnId,
+    PolicyPreset, QuestionId, RememberRule, Seq, ToolSpec, TurnId,
 };
 
 /// One request to a session's actor. Decided purely, answered when its events are on disk.
@@ -37,6 +37,10 @@ pub struct NewInput {
     pub idempotency: Option<Idempotency>,
     /// What it changes for its turn.
     pub overrides: Overrides,
+    /// Tools the client runs itself. A call of one ends the turn; an input with its result begins the next.
+    pub client_tools: Vec<ToolSpec>,
+    /// Be refused unless this is the log's last event: then nobody said anything since the client looked.
+    pub after: Option<Seq>,
     /// The client's labels.
     pub metadata: Metadata,
 }

@@ -126,6 +126,17 @@ pub enum Part {
         /// Its bytes.
         blob: BlobRef,
     },
+    /// What came of a call that the client ran itself. Only inputs have it.
+    ToolResult {
+        /// Which call.
+        call: CallId,
+        /// What the model is told.
+        #[cfg_attr(feature = "openapi", schema(no_recursion))]
+        content: Vec<Self>,
+        /// The model should read it as a failure.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+    },
 }
 
 impl Part {

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use moongate_core::{ApprovalChange, AuditEntry, Fence, IdempotencyRow, KeyRow, SessionRow, StoreError};
+use moongate_core::{
+    ApprovalChange, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, SessionRow, StoreError,
+};
 use moongate_protocol::{Seq, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
@@ -29,6 +31,7 @@ pub(crate) enum Op {
     Delete(SessionId, Fence),
     PutKey(Box<KeyRow>),
     Audit(Box<AuditEntry>),
+    Bill(Box<Bill>),
     Sweep(Timestamp),
     /// Make everything written so far findable.
     Find,
@@ -101,6 +104,7 @@ impl Tables<'_> {
             Op::Delete(session, fence) => self.delete(*session, *fence),
             Op::PutKey(key) => keys::put(self.connection, key).map(Ok),
             Op::Audit(entry) => keys::audit(self.connection, entry).map(Ok),
+            Op::Bill(bill) => insert_call(self.connection, bill).map(|()| Ok(1)),
             Op::Sweep(before) => self.sweep(*before).map(Ok),
             // The batch's last step, so that the whole batch can be found.
             Op::Find => Ok(Ok(0)),
@@ -280,25 +284,33 @@ pub(crate) fn insert_calls(
     derived: &moongate_core::Derived,
 ) -> Result<()> {
     for call in &derived.calls {
-        let mut statement = connection.prepare_cached(
-            "INSERT OR REPLACE INTO usage (tenant, at, session, seq, agent, model, input, output, reasoning, \
-             cache_read, cache_write, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?;
-        statement.execute(params![
-            row.tenant.as_str(),
-            call.at.as_millis(),
-            blob(session),
-            int(call.seq.0),
-            row.view.agent.as_str(),
-            call.model.as_str(),
-            int(call.tokens.input),
-            int(call.tokens.output),
-            int(call.tokens.reasoning),
-            int(call.tokens.cache_read),
-            int(call.tokens.cache_write),
-            call.cost.map(|cost| int(cost.0)),
-        ])?;
+        let bill =
+            Bill { tenant: row.tenant.clone(), session, agent: row.view.agent.clone(), call: call.clone() };
+        insert_call(connection, &bill)?;
     }
+    Ok(())
+}
+
+fn insert_call(connection: &Connection, bill: &Bill) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO usage (tenant, at, session, seq, agent, model, input, output, reasoning, \
+         cache_read, cache_write, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    let call = &bill.call;
+    statement.execute(params![
+        bill.tenant.as_str(),
+        call.at.as_millis(),
+        blob(bill.session),
+        int(call.seq.0),
+        bill.agent.as_str(),
+        call.model.as_str(),
+        int(call.tokens.input),
+        int(call.tokens.output),
+        int(call.tokens.reasoning),
+        int(call.tokens.cache_read),
+        int(call.tokens.cache_write),
+        call.cost.map(|cost| int(cost.0)),
+    ])?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
-    Append, AuditEntry, CheckReport, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record,
+    Append, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record,
     SearchHit, SessionRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup,
     UsageRow,
 };
@@ -243,6 +243,10 @@ impl Store for SqliteStore {
     ) -> Result<Vec<UsageRow>, StoreError> {
         let tenant = tenant.clone();
         self.read(move |connection| usage::usage(connection, &tenant, group, from, to)).await
+    }
+
+    async fn bill(&self, bill: Bill) -> Result<(), StoreError> {
+        self.change(Op::Bill(Box::new(bill))).await.map(|_| ())
     }
 
     async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
-    Append, AuditEntry, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record, SearchHit,
+    Append, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record, SearchHit,
     SessionRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow,
 };
 use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
@@ -223,6 +223,12 @@ impl Store for FaultyStore {
 
     async fn keys(&self, tenant: &Tenant) -> Result<Vec<KeyRow>, StoreError> {
         self.alive().await.keys(tenant).await
+    }
+
+    async fn bill(&self, bill: Bill) -> Result<(), StoreError> {
+        self.alive().await;
+        self.admit().await?;
+        self.alive().await.bill(bill).await
     }
 
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {

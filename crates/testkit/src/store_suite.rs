@@ -50,6 +50,7 @@ cases! {
     turns::lists_know_their_length_and_begin_anywhere,
     projections::a_fork_is_not_paid_for_twice,
     projections::a_deleted_session_leaves_only_its_usage,
+    projections::a_session_that_is_not_kept_is_paid_for_all_the_same,
     search::words_are_found_whole_or_begun,
     search::chinese_and_japanese_are_found_by_any_run_of_characters,
     search::nothing_a_person_types_is_syntax,

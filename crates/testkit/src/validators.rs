@@ -24,6 +24,12 @@ pub const VALIDATORS: &[(&str, Validator)] = &[
 /// # Errors
 /// The first rule that is broken, and whose it is.
 pub fn validate(prompt: &[PromptMessage]) -> Result<(), Fault> {
+    let parts = prompt.iter().flat_map(|message| match message {
+        PromptMessage::User(parts) | PromptMessage::Assistant(parts) => parts,
+        PromptMessage::ToolResult { content, .. } => content,
+    });
+    let whole = |part: &Part| !matches!(part, Part::ToolResult { .. });
+    ensure(parts.into_iter().all(whole), || "a result among the parts of a message".into())?;
     VALIDATORS.iter().try_for_each(|(name, check)| check(prompt).map_err(|fault| format!("{name}: {fault}")))
 }
 
@@ -145,6 +151,7 @@ impl<'a> Block<'a> {
             Part::Text { text } => Self::Text(text),
             Part::Reasoning { .. } => Self::Thinking,
             Part::ToolCall { call, .. } => Self::ToolUse(call),
+            Part::ToolResult { call, .. } => Self::ToolResult(call),
             Part::Image { .. } | Part::File { .. } => Self::Other,
         }
     }

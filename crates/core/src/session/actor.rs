@@ -84,6 +84,9 @@ pub(crate) fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> mpsc::Sender<Mess
 }
 
 async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<Message>) {
+    if slot.is_over() {
+        return refuse_all(&slot, &mut mailbox, &StoreError::NotFound).await;
+    }
     let log = match Log::open(Arc::clone(&shared), Arc::clone(&slot)).await {
         Ok(log) => log,
         Err(error) => {
@@ -96,6 +99,15 @@ async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<M
         Ok(()) => actor.live(&mut mailbox).await,
         Err(stop) => Err(stop),
     };
+    if matches!(ended, Err(Stop::Failed(_))) {
+        // What is not kept cannot be taken up again.
+        actor.slot.end();
+    }
+    if actor.slot.is_over() {
+        drop(actor.running.take());
+        actor.shared.forget(actor.slot.id());
+        return refuse_all(&actor.slot, &mut mailbox, &StoreError::NotFound).await;
+    }
     if let Err(Stop::Failed(error)) = ended {
         tracing::error!(session.id = %actor.slot.id(), %error, "a session's log took no append");
         drop(actor.running.take());
@@ -158,6 +170,7 @@ impl Actor {
                     }
                 }
                 () = stopped.cancelled() => return Err(Stop::Over),
+                () = self.slot.over() => return Err(Stop::Over),
             }
         }
     }
@@ -312,7 +325,7 @@ impl Actor {
     async fn already_done(&self, command: &SessionCommand) -> Option<Result<Done, Refusal>> {
         let SessionCommand::Submit(input) = command else { return None };
         let wanted = input.idempotency.as_ref()?;
-        match self.shared.store.idempotency(self.slot.id(), &wanted.key).await {
+        match self.slot.store().idempotency(self.slot.id(), &wanted.key).await {
             Ok(None) => None,
             Ok(Some(row)) if row.body_hash != wanted.body_hash => {
                 let message = "this idempotency key was used for another body";

@@ -7,7 +7,7 @@ use moongate_protocol::{
     Principal, SessionDeleted, SessionPatch, SessionUpdated, TurnCancelled, TurnId, TurnStarted,
 };
 
-use super::state::State;
+use super::{open_calls, state::State};
 use crate::{
     Catalog, Fence, Ids, Limits, Refusal,
     limits::{INPUT_PARTS, INPUT_TEXT_BYTES, METADATA_BYTES, TITLE_BYTES},
@@ -68,7 +68,12 @@ pub(crate) fn decide(state: &State, command: &Command, context: &Context<'_>) ->
 fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Decision, Refusal> {
     check_input(input)?;
     check_settings(input)?;
+    if input.after.is_some_and(|after| after != state.head().seq) {
+        return Err(Refusal::new(ErrorCode::Conflict, "something was said in this session since"));
+    }
     let agent = context.catalog.agent(&state.view().agent)?;
+    open_calls::check_tools(&input.client_tools, agent)?;
+    open_calls::check_results(state, input)?;
     if let Some(model) = &input.overrides.model
         && context.catalog.models.get(model).is_none()
     {
@@ -93,6 +98,7 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
         overlap: input.overlap,
         idempotency_key: input.idempotency.as_ref().map(|i| i.key.clone()),
         overrides: input.overrides.clone(),
+        client_tools: input.client_tools.clone(),
         metadata: input.metadata.clone(),
     });
     let mut events = vec![accepted];
@@ -128,9 +134,9 @@ fn check_input(input: &NewInput) -> Result<(), Refusal> {
                 text_bytes += text.len();
                 says_something |= !text.trim().is_empty();
             }
-            Part::Image { .. } | Part::File { .. } => says_something = true,
+            Part::Image { .. } | Part::File { .. } | Part::ToolResult { .. } => says_something = true,
             Part::Reasoning { .. } | Part::ToolCall { .. } => {
-                return invalid("an input has text, images and files only".into());
+                return invalid("an input has text, images, files and results only".into());
             }
         }
     }
@@ -145,6 +151,10 @@ fn check_input(input: &NewInput) -> Result<(), Refusal> {
 
 fn check_settings(input: &NewInput) -> Result<(), Refusal> {
     let overrides = &input.overrides;
+    if overrides.instructions.as_ref().is_some_and(|text| text.len() > INPUT_TEXT_BYTES) {
+        let message = format!("instructions have at most {INPUT_TEXT_BYTES} bytes");
+        return Err(Refusal::new(ErrorCode::TooLarge, message));
+    }
     let message = if overrides.temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
         "a temperature is from 0 to 2"
     } else if overrides.max_output_tokens == Some(0) {

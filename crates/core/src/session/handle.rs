@@ -2,9 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
 use moongate_protocol::{
-    Answer, Cancel, Command, Envelope, Event, InputId, MessageView, NewInput, Position, Principal, Resolve,
-    Role, Seq, SessionPatch, SessionView, TurnId,
+    Answer, BlobHash, Cancel, Command, Envelope, Event, InputId, MessageView, NewInput, Position, Principal,
+    Resolve, Role, Seq, SessionPatch, SessionView, TurnId,
 };
 use tokio::sync::oneshot;
 
@@ -62,7 +63,7 @@ impl SessionHandle {
     /// # Errors
     /// When it is gone or the store fails.
     pub async fn view(&self) -> Result<SessionView, Refusal> {
-        let row = self.shared.store.session(self.slot.id()).await?;
+        let row = self.slot.store().session(self.slot.id()).await?;
         row.map(|row| row.view).ok_or_else(|| Refusal::not_found("session"))
     }
 
@@ -144,14 +145,23 @@ impl SessionHandle {
         Ok(self.command(Command::Answer(answer)).await?.view)
     }
 
+    /// Keeps an attachment's bytes where the session's log is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_blob(&self, bytes: Bytes) -> Result<BlobHash, Refusal> {
+        self.require(Scope::SessionsWrite)?;
+        Ok(self.slot.store().put_blob(bytes).await?)
+    }
+
     /// Follows after `after`; from the start when absent. A position that cannot be served gets a reset frame.
     pub fn follow(&self, after: Option<Position>) -> Follower {
-        Follower::after(Arc::clone(&self.slot), Arc::clone(&self.shared.store), after)
+        Follower::after(Arc::clone(&self.slot), after)
     }
 
     /// Follows what comes from now on.
     pub fn follow_live(&self) -> Follower {
-        Follower::live(Arc::clone(&self.slot), Arc::clone(&self.shared.store))
+        Follower::live(Arc::clone(&self.slot))
     }
 
     /// Events after `after`, at most `limit`, oldest first.
@@ -159,7 +169,7 @@ impl SessionHandle {
     /// # Errors
     /// When the log cannot be read.
     pub async fn read(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Record>>, StoreError> {
-        self.shared.store.read(self.slot.id(), after, limit).await
+        self.slot.store().read(self.slot.id(), after, limit).await
     }
 
     /// The last published event.

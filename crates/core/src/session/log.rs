@@ -20,7 +20,7 @@ impl Log {
     /// # Errors
     /// As [`load`].
     pub(super) async fn open(shared: Arc<Shared>, slot: Arc<Slot>) -> Result<Self, StoreError> {
-        let state = load(&*shared.store, slot.id()).await?;
+        let state = load(&**slot.store(), slot.id()).await?;
         Ok(Self { shared, slot, state })
     }
 
@@ -66,7 +66,7 @@ impl Log {
     /// Writes a draft, then tells followers. The state is worth nothing when this fails.
     pub(super) async fn commit(&self, draft: Append) -> Result<(), Stop> {
         let records = draft.records.clone();
-        self.shared.store.append(draft).await.map_err(Stop::Failed)?;
+        self.slot.store().append(draft).await.map_err(Stop::Failed)?;
         self.publish(&records);
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Log {
     /// Removes the log from the store, then tells followers its last events.
     pub(super) async fn remove(&mut self, events: Vec<Event>) -> Result<(), StoreError> {
         let last = self.draft(events);
-        self.shared.store.delete(self.slot.id(), last.fence).await?;
+        self.slot.store().delete(self.slot.id(), last.fence).await?;
         self.publish(&last.records);
         Ok(())
     }

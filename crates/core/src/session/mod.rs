@@ -5,14 +5,16 @@ mod decide;
 mod handle;
 mod load;
 mod log;
+mod open_calls;
 mod running;
 mod state;
 mod transcript;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use moongate_protocol::{AgentName, Namespace, Principal, SessionId, Tenant};
+use moongate_protocol::{AgentName, Namespace, Position, Principal, SessionId, Tenant};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 pub use self::handle::{Accepted, Cancelled, SessionHandle};
 pub(crate) use self::{
@@ -21,7 +23,7 @@ pub(crate) use self::{
     state::State,
     transcript::{CallState, Entry, PendingCall, Transcript, calls_in},
 };
-use crate::feed::Feed;
+use crate::{Store, feed::Feed};
 
 /// What never changes about a session.
 #[derive(Clone, Debug)]
@@ -38,17 +40,54 @@ pub struct Identity {
     pub door: Arc<str>,
 }
 
+/// Where a session's log is, and for how long.
+pub(crate) struct Place {
+    pub(crate) store: Arc<dyn Store>,
+    /// Fires when a session that is not kept is over.
+    pub(crate) over: Option<CancellationToken>,
+}
+
 /// A session in use: its live side, and its actor while there is one.
 pub(crate) struct Slot {
     id: SessionId,
     identity: Identity,
     feed: Arc<Feed>,
+    /// Where the log is.
+    store: Arc<dyn Store>,
+    /// Fires when a session that is not kept is over.
+    over: Option<CancellationToken>,
     mailbox: Mutex<Option<mpsc::Sender<Message>>>,
 }
 
 impl Slot {
-    pub(crate) fn new(id: SessionId, identity: Identity, feed: Arc<Feed>) -> Self {
-        Self { id, identity, feed, mailbox: Mutex::new(None) }
+    pub(crate) fn new(id: SessionId, identity: Identity, head: Position, place: Place) -> Self {
+        let feed = Arc::new(Feed::new(id, head));
+        Self { id, identity, feed, store: place.store, over: place.over, mailbox: Mutex::new(None) }
+    }
+
+    /// Where the log is.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Waits until a session that is not kept is over; for ever for one that is.
+    pub(crate) async fn over(&self) {
+        match &self.over {
+            Some(over) => over.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends a session that is not kept.
+    pub(crate) fn end(&self) {
+        if let Some(over) = &self.over {
+            over.cancel();
+        }
+    }
+
+    /// Whether the session was not kept and is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 
     pub(crate) fn id(&self) -> SessionId {

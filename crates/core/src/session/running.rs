@@ -156,10 +156,11 @@ impl Actor {
                 policy: self.log.state.view().policy.unwrap_or(agent.policy),
                 agent,
                 overrides: open.overrides.clone(),
+                client_tools: Arc::clone(&open.client_tools),
                 catalog,
             },
             feed: Arc::clone(self.slot.feed()),
-            store: Arc::clone(&self.shared.store),
+            store: Arc::clone(self.slot.store()),
             ids: self.shared.ids.clone(),
             limits: Arc::clone(&self.shared.limits),
             cancel,
@@ -203,7 +204,9 @@ impl Actor {
             Then::Compact { halvings } => {
                 Verdict::Compact(compactable(&self.log.state.transcript, halvings).map(Box::new))
             }
-            Then::Complete(_) if !stopping && !self.log.state.steering().is_empty() => {
+            Then::Complete(_)
+                if !stopping && !self.clients_turn() && !self.log.state.steering().is_empty() =>
+            {
                 self.go_on(events).await?
             }
             over => {
@@ -216,11 +219,17 @@ impl Actor {
         Ok(())
     }
 
+    /// Whether calls of the last message are all that is left, and the client's to run.
+    fn clients_turn(&self) -> bool {
+        !self.log.state.transcript.pending_calls().is_empty()
+    }
+
     /// Writes facts and lets waiting steering inputs join before the next model call. While calls wait to be run
     /// that is not what comes next.
     async fn go_on(&mut self, mut events: Vec<Event>) -> Result<Verdict, Stop> {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return Ok(Verdict::Ended) };
-        let joining = if events.iter().any(asks_for_tools) { Vec::new() } else { self.log.state.steering() };
+        let calls_wait = events.iter().any(asks_for_tools) || self.clients_turn();
+        let joining = if calls_wait { Vec::new() } else { self.log.state.steering() };
         for queued in self.log.state.view().queue.iter().filter(|queued| joining.contains(&queued.input)) {
             events.push(Event::MessageCompleted(MessageCompleted {
                 turn,

@@ -1,10 +1,10 @@
 //! A session's state: the fold of its log. `apply` is pure and total; two folds of one log are equal.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use moongate_protocol::{
-    AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, Position, Principal, SessionView, TurnId,
-    UsageTotal,
+    AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, Position, Principal, SessionView, ToolSpec,
+    TurnId, UsageTotal,
 };
 
 use super::transcript::Transcript;
@@ -18,6 +18,8 @@ pub(crate) struct OpenTurn {
     pub(crate) agent: AgentSnapshot,
     /// What its inputs change about the agent.
     pub(crate) overrides: Overrides,
+    /// Tools the client runs.
+    pub(crate) client_tools: Arc<[ToolSpec]>,
     /// Who set it off: whose share of running turns it counts against.
     pub(crate) author: Principal,
     pub(crate) usage: UsageTotal,
@@ -31,6 +33,7 @@ pub(crate) struct WaitingInput {
     pub(crate) author: Principal,
     pub(crate) overlap: Overlap,
     pub(crate) overrides: Overrides,
+    pub(crate) client_tools: Arc<[ToolSpec]>,
 }
 
 /// Everything an actor knows of its session.
@@ -66,6 +69,7 @@ impl State {
                     author: input.author.clone(),
                     overlap: input.overlap,
                     overrides: input.overrides.clone(),
+                    client_tools: input.client_tools.as_slice().into(),
                 };
                 self.waiting.insert(input.input, waiting);
             }
@@ -75,12 +79,14 @@ impl State {
             Event::TurnStarted(started) => {
                 let taken: Vec<_> = started.inputs.iter().filter_map(|id| self.waiting.remove(id)).collect();
                 let author = taken.first().map_or_else(|| self.view().owner.clone(), |w| w.author.clone());
-                let overrides = taken.into_iter().next_back().map(|w| w.overrides).unwrap_or_default();
+                let (overrides, client_tools) =
+                    taken.into_iter().next_back().map(|w| (w.overrides, w.client_tools)).unwrap_or_default();
                 self.turn = Some(OpenTurn {
                     id: started.turn,
                     attempt: started.attempt,
                     agent: started.agent.clone(),
                     overrides,
+                    client_tools,
                     author,
                     usage: UsageTotal::default(),
                     model_calls: 0,

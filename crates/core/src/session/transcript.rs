@@ -7,7 +7,7 @@ use std::{
 
 use moongate_protocol::{
     BlobHash, CallId, ContextCompacted, Effect, Envelope, Event, InputId, ItemId, MessageCompleted, Part,
-    Role, Seq, ToolFinished, ToolOutcome,
+    Role, Seq, StopReason, ToolFinished, ToolOutcome,
 };
 use serde_json::Value;
 
@@ -44,6 +44,8 @@ pub(crate) enum CallState {
     Asked,
     /// Started; how it ended is not known.
     Started(Effect),
+    /// The client's to run, and not answered yet.
+    Open,
     /// Ended.
     Finished { content: Arc<[Part]>, is_error: bool },
 }
@@ -90,6 +92,7 @@ impl Transcript {
             Event::TurnStarted(started) => {
                 let said = started.inputs.iter().filter_map(|input| self.waiting.remove(input)).flatten();
                 let parts: Vec<Part> = said.collect();
+                let parts = self.take_results(parts);
                 self.push(envelope.seq, Role::User, parts, false);
             }
             Event::MessageCompleted(message) => self.complete(envelope.seq, message),
@@ -98,6 +101,7 @@ impl Transcript {
             }
             Event::ToolFinished(finished) => self.finish(finished),
             Event::ContextCompacted(compacted) => self.compact(compacted),
+            Event::TurnCompleted(ended) if ended.stop_reason == StopReason::ToolUse => self.hand_over(),
             Event::SessionForked(_) => self.waiting.clear(),
             _ => {}
         }
@@ -156,7 +160,7 @@ impl Transcript {
                 let started = match self.calls.get(&(item, call.clone())) {
                     Some(CallState::Finished { .. }) => return None,
                     Some(CallState::Started(effect)) => Some(*effect),
-                    Some(CallState::Asked) | None => None,
+                    Some(CallState::Asked | CallState::Open) | None => None,
                 };
                 let (call, tool, arguments) = (call.clone(), tool.to_owned(), arguments.clone());
                 Some(PendingCall { item, call, tool, arguments, started })
@@ -173,7 +177,7 @@ impl Transcript {
 }
 
 /// The blobs among parts.
-fn blobs_in(parts: &[Part]) -> impl Iterator<Item = BlobHash> {
+pub(super) fn blobs_in(parts: &[Part]) -> impl Iterator<Item = BlobHash> {
     parts.iter().filter_map(|part| match part {
         Part::Image { blob } | Part::File { blob, .. } => Some(blob.hash),
         _ => None,

@@ -3,6 +3,7 @@
 
 mod answer;
 mod calls;
+mod client;
 mod compact;
 pub(crate) mod prompt;
 
@@ -11,7 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use moongate_protocol::{
     BlobHash, ErrorCode, Event, ItemId, MessageCompleted, Notice, Overrides, Part, PolicyPreset, Role,
-    SessionId, StopReason, Tenant, TurnId, UsageRecorded, WaitingOn,
+    SessionId, StopReason, Tenant, ToolSpec, TurnId, UsageRecorded, WaitingOn,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -29,6 +30,9 @@ use crate::{
 /// What model and human are told of a call that was started and whose end nobody saw.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The outcome of this call is unknown: the server stopped while it ran. \
      It may or may not have taken effect. Check before doing it again.";
+
+/// What the model is told of a client's call that the client did not answer.
+pub(crate) const UNANSWERED: &str = "There is no result: whoever runs this tool gave none.";
 
 /// What a turn wants to happen after its facts are on disk.
 #[derive(Debug)]
@@ -88,6 +92,8 @@ pub(crate) struct Work {
 pub(crate) struct Setting {
     pub(crate) agent: Arc<Agent>,
     pub(crate) overrides: Overrides,
+    /// Tools the client runs.
+    pub(crate) client_tools: Arc<[ToolSpec]>,
     pub(crate) policy: PolicyPreset,
     pub(crate) catalog: Arc<Catalog>,
 }
@@ -127,7 +133,11 @@ impl Turn {
                 if let Some(committed) = committed.take() {
                     committed.await.map_err(|_| Over)?;
                 }
-                work = self.run_calls(std::mem::take(&mut work.pending)).await?;
+                let own = self.setting.own_calls(std::mem::take(&mut work.pending));
+                if own.is_empty() {
+                    return self.report(Vec::new(), Then::Complete(StopReason::ToolUse)).await.map(|_| ());
+                }
+                work = self.run_calls(own).await?;
                 continue;
             }
             if work.calls_made >= self.limits.model_calls_per_turn || Instant::now() >= deadline {
@@ -273,9 +283,9 @@ impl Turn {
         settings.temperature = self.setting.overrides.temperature.or(settings.temperature);
         settings.max_output_tokens = self.setting.overrides.max_output_tokens.or(settings.max_output_tokens);
         ModelRequest {
-            system: Arc::clone(&self.setting.agent.system),
+            system: self.setting.system(),
             messages: work.prompt,
-            tools: self.setting.catalog.tool_specs(&self.setting.agent),
+            tools: self.setting.tools(),
             settings,
             attachments: Arc::new(attachments),
             cache_key: Some(self.session.to_string().into()),

@@ -42,7 +42,7 @@ pub(crate) fn spoken(mut parts: Vec<Part>) -> Vec<Part> {
     parts.retain(|part| match part {
         Part::Text { text } => !text.trim().is_empty(),
         Part::Image { .. } | Part::File { .. } => true,
-        Part::Reasoning { .. } | Part::ToolCall { .. } => false,
+        Part::Reasoning { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } => false,
     });
     parts
 }
@@ -55,6 +55,7 @@ pub(crate) fn said(mut parts: Vec<Part>, partial: bool) -> Vec<Part> {
         Part::Text { text } => !text.trim().is_empty(),
         Part::Reasoning { .. } | Part::ToolCall { .. } => !partial,
         Part::Image { .. } | Part::File { .. } => true,
+        Part::ToolResult { .. } => false,
     });
     let end = parts.iter().rposition(|part| !matches!(part, Part::Reasoning { .. }));
     parts.truncate(end.map_or(0, |last| last + 1));
@@ -138,6 +139,7 @@ fn answer(state: Option<&CallState>) -> (bool, Vec<Part>) {
     match state {
         Some(CallState::Finished { content, is_error }) => (*is_error, content.to_vec()),
         Some(CallState::Started(_)) => (true, vec![Part::text(crate::turn::UNKNOWN_OUTCOME)]),
+        Some(CallState::Open) => (true, vec![Part::text(crate::turn::UNANSWERED)]),
         Some(CallState::Asked) | None => {
             (true, vec![Part::text("This call was not started: the turn was stopped before.")])
         }

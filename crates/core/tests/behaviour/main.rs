@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
 mod cancel;
+mod client_tools;
 mod compaction;
+mod ephemeral;
 mod follow;
 mod idempotency;
 mod limits;

@@ -43,6 +43,13 @@ fn part() -> impl Strategy<Value = Part> {
     prop_oneof![3 => text(), 2 => reasoning, 3 => tool_call]
 }
 
+/// What only inputs have: what a person says, or the result of a call that may be open.
+fn input_part() -> impl Strategy<Value = Part> {
+    let result = (call(), vec(part(), 0..3), any::<bool>())
+        .prop_map(|(call, content, is_error)| Part::ToolResult { call, content, is_error });
+    prop_oneof![2 => part(), 3 => result]
+}
+
 fn message() -> impl Strategy<Value = Event> {
     let role = prop_oneof![4 => Just(Role::Assistant), 1 => Just(Role::User)];
     (role, vec(part(), 0..5), any::<bool>(), proptest::option::of(input())).prop_map(
@@ -98,6 +105,7 @@ fn turn() -> impl Strategy<Value = Event> {
     });
     let ends = vec![
         Event::TurnCompleted(TurnCompleted { turn, usage, stop_reason: StopReason::EndTurn }),
+        Event::TurnCompleted(TurnCompleted { turn, usage, stop_reason: StopReason::ToolUse }),
         Event::TurnCancelled(TurnCancelled { turn, by: "bob".parse().unwrap(), stopped: vec![], usage }),
         Event::TurnFailed(TurnFailed {
             turn,
@@ -111,7 +119,7 @@ fn turn() -> impl Strategy<Value = Event> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let accepted = (input(), vec(part(), 0..3)).prop_map(|(input, parts)| {
+    let accepted = (input(), vec(input_part(), 0..4)).prop_map(|(input, parts)| {
         Event::InputAccepted(InputAccepted {
             input,
             author: "bob".parse().unwrap(),
@@ -119,6 +127,7 @@ fn event() -> impl Strategy<Value = Event> {
             overlap: Overlap::Queue,
             idempotency_key: None,
             overrides: Default::default(),
+            client_tools: Vec::new(),
             metadata: Default::default(),
         })
     });

@@ -76,6 +76,10 @@ pub(super) async fn print(client: &Client, session: &Session, context: &Context)
                     let call = one_line(&format!("⚙ {tool} {arguments}"), CALL_WIDTH);
                     writeln!(out, "{}", terminal.paint(Style::Dim, &call))?;
                 }
+                Part::ToolResult { call, content, .. } => {
+                    let result = one_line(&format!("⚙ {call}: {}", Part::join_text(content)), CALL_WIDTH);
+                    writeln!(out, "{}", terminal.paint(Style::Dim, &result))?;
+                }
                 Part::Image { blob } => writeln!(out, "[image, {} bytes]", blob.bytes)?,
                 Part::File { name, blob } => writeln!(out, "[file {}, {} bytes]", clean(name), blob.bytes)?,
             }

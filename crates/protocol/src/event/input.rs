@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload;
-use crate::{IdempotencyKey, InputId, Metadata, ModelName, Part, Principal};
+use crate::{IdempotencyKey, InputId, Metadata, ModelName, Part, Principal, ToolSpec};
 
 /// What an input does when a turn is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,9 @@ pub struct Overrides {
     /// Which project the turn works in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// What the system prompt says besides, for this turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
 }
 
 payload!(
@@ -82,6 +85,9 @@ payload!(
         /// What it changes for its turn.
         #[serde(default, skip_serializing_if = "super::is_default")]
         overrides: Overrides,
+        /// Tools the client runs itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        client_tools: Vec<ToolSpec>,
         /// The client's labels.
         #[serde(default, skip_serializing_if = "Metadata::is_empty")]
         metadata: Metadata,

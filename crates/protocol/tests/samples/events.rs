@@ -3,7 +3,10 @@
 use moongate_protocol::*;
 use serde_json::json;
 
-use super::{EFFORTS, all_parts, at, call, input, item, name, session, tokens, turn, unpriced, usage};
+use super::{
+    EFFORTS, all_parts, at, call, client_tools, input, input_parts, item, name, session, tokens, turn,
+    unpriced, usage,
+};
 
 /// Every example, in an envelope.
 pub(crate) fn envelopes() -> Vec<Envelope> {
@@ -68,10 +71,11 @@ fn inputs() -> Vec<Event> {
         overlap: Overlap::Queue,
         idempotency_key: None,
         overrides: Overrides::default(),
+        client_tools: Vec::new(),
         metadata: Metadata::new(),
     };
     let full = |effort| InputAccepted {
-        parts: all_parts(),
+        parts: input_parts(),
         overlap: Overlap::Steer,
         idempotency_key: Some(name("2f7c/a+b")),
         overrides: Overrides {
@@ -82,7 +86,9 @@ fn inputs() -> Vec<Event> {
             approval_secs: Some(120),
             persona: Some("pirate".into()),
             project: Some("moon".into()),
+            instructions: Some("Be brief.".into()),
         },
+        client_tools: client_tools(),
         metadata: [("a".to_owned(), "b".to_owned())].into(),
         ..bare.clone()
     };

@@ -7,8 +7,8 @@ pub(crate) use events::envelopes;
 pub(crate) use live::{deltas, message_views, notices, session_views};
 
 use moongate_protocol::{
-    BlobHash, BlobRef, CallId, Effort, InputId, ItemId, MicroUsd, Part, ReasoningSignature, SessionId,
-    Timestamp, Tokens, TurnId, UsageTotal,
+    BlobHash, BlobRef, CallId, Effect, Effort, InputId, ItemId, MicroUsd, Part, ReasoningSignature,
+    SessionId, Timestamp, Tokens, ToolSpec, TurnId, UsageTotal,
 };
 use serde_json::json;
 
@@ -87,4 +87,23 @@ fn all_parts() -> Vec<Part> {
             arguments: json!("{oops"),
         },
     ]
+}
+
+/// What only inputs have besides.
+fn input_parts() -> Vec<Part> {
+    let mut parts = all_parts();
+    let content = vec![Part::text("12 °C"), Part::Image { blob: blob() }];
+    parts.push(Part::ToolResult { call: call(), content, is_error: false });
+    let content = vec![Part::text("no such city")];
+    parts.push(Part::ToolResult { call: name("call_2"), content, is_error: true });
+    parts
+}
+
+fn client_tools() -> Vec<ToolSpec> {
+    vec![ToolSpec {
+        name: name("weather"),
+        description: "Tells the weather.".into(),
+        parameters: json!({"properties": {"city": {"type": "string"}}, "type": "object"}),
+        effect: Effect::Effect,
+    }]
 }

@@ -188,7 +188,7 @@ fn tokens(request: &ModelRequest, answer: &[Piece]) -> Tokens {
     let part_bytes = |part: &Part| match part {
         Part::Text { text } | Part::Reasoning { text, .. } => text.len(),
         Part::ToolCall { tool, arguments, .. } => tool.len() + arguments.to_string().len(),
-        Part::Image { .. } | Part::File { .. } => 1000,
+        Part::Image { .. } | Part::File { .. } | Part::ToolResult { .. } => 1000,
     };
     let prompt: usize = request
         .messages

@@ -69,7 +69,8 @@ fn read<'a>(part: &'a Part, request: &'a ModelRequest, quirks: &Quirks) -> Optio
         Part::File { name, blob } => {
             file(name, blob, request, quirks).unwrap_or_else(|| note(&format!("file {name:?}"), blob))
         }
-        Part::Reasoning { .. } | Part::ToolCall { .. } => return None,
+        // A result is a message of its own long before.
+        Part::Reasoning { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } => return None,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Promises about what is derived from the log in the same transaction.
 
 use futures_util::future::join_all;
-use moongate_core::{ListQuery, PendingApproval, Store, StoreError, UsageGroup, UsageRow};
-use moongate_protocol::{ApprovalId, MicroUsd, SessionId, SessionState, Tenant, Timestamp, Tokens};
+use moongate_core::{Bill, BilledCall, ListQuery, PendingApproval, Store, StoreError, UsageGroup, UsageRow};
+use moongate_protocol::{ApprovalId, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens};
 
 use super::scribe::{Scribe, event, tenant, unique};
 
@@ -227,6 +227,20 @@ pub(super) async fn usage_is_summed_between_two_times(store: &dyn Store) {
     assert_eq!(sums(UsageGroup::Agent, second, third).await, [row("main", 1, 5, 7, 0)]);
     assert_eq!(sums(UsageGroup::Agent, begin, second).await, []);
     assert_eq!(store.usage(&super::scribe::tenant(), UsageGroup::Day, begin, end).await.unwrap(), []);
+}
+
+pub(super) async fn a_session_that_is_not_kept_is_paid_for_all_the_same(store: &dyn Store) {
+    let (tenant, session) = (tenant(), SessionId::from_bits(u128::from(unique())));
+    let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+    let tokens = Tokens { input: 5, output: 3, ..Tokens::default() };
+    let call = BilledCall { seq: Seq(4), at, model: "a/x".parse().unwrap(), tokens, cost: Some(MicroUsd(2)) };
+    let bill = Bill { tenant: tenant.clone(), session, agent: "main".parse().unwrap(), call };
+    store.bill(bill).await.unwrap();
+    let end = "2026-03-02T00:00:00Z".parse().unwrap();
+    let group = session.to_string();
+    let row = UsageRow { group, tokens, calls: 1, cost: MicroUsd(2), unpriced_calls: 0 };
+    assert_eq!(store.usage(&tenant, UsageGroup::Session, at, end).await.unwrap(), [row]);
+    assert!(store.session(session).await.unwrap().is_none());
 }
 
 pub(super) async fn a_fork_is_not_paid_for_twice(store: &dyn Store) {

@@ -177,6 +177,7 @@ pub mod event {
             overlap: Overlap::Queue,
             idempotency_key: None,
             overrides: Default::default(),
+            client_tools: Vec::new(),
             metadata: Default::default(),
         })
     }

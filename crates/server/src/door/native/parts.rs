@@ -123,7 +123,8 @@ impl<'a> InputBody<'a> {
             approval_secs: self.approval_secs,
             ..Overrides::default()
         };
-        Ok(NewInput { parts, overlap: self.overlap, idempotency: None, overrides, metadata: self.metadata })
+        let (overlap, metadata) = (self.overlap, self.metadata);
+        Ok(NewInput { parts, overlap, overrides, metadata, ..NewInput::default() })
     }
 }
 
@@ -230,6 +231,14 @@ pub(super) fn holds_blobs(event: &Event) -> bool {
     blobs_of(event).next().is_some()
 }
 
+/// A part, or the parts of a result.
+fn within(part: &Part) -> &[Part] {
+    match part {
+        Part::ToolResult { content, .. } => content,
+        other => std::slice::from_ref(other),
+    }
+}
+
 fn blob_in(event: &Event, hash: BlobHash) -> Option<BlobRef> {
     blobs_of(event).find(|blob| blob.hash == hash).cloned()
 }
@@ -241,7 +250,7 @@ fn blobs_of(event: &Event) -> impl Iterator<Item = &BlobRef> {
         Event::ToolFinished(finished) => &finished.content,
         _ => &[],
     };
-    parts.iter().filter_map(|part| match part {
+    parts.iter().flat_map(within).filter_map(|part| match part {
         Part::Image { blob } | Part::File { blob, .. } => Some(blob),
         _ => None,
     })
