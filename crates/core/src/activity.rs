@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use crate::{Caller, Record, Scope, limits::ACTIVITY_EVENTS, session::Identity};
+use crate::{Caller, Record, Scope, caller::is_of_its_namespace, limits::ACTIVITY_EVENTS, session::Identity};
 
 /// An event and whose it is.
 #[derive(Clone)]
@@ -72,7 +72,9 @@ impl ActivityFollower {
 pub(crate) fn sees(caller: &Caller, identity: &Identity) -> bool {
     caller.may(Scope::SessionsRead)
         && *caller.tenant() == identity.tenant
-        && (caller.sees_all_owners() || *caller.principal() == identity.owner)
+        && (caller.sees_all_owners()
+            || *caller.principal() == identity.owner
+            || (is_of_its_namespace(&identity.owner) && caller.is_granted(&identity.namespace)))
         && caller.may_enter(&identity.namespace)
         && caller.may_use(&identity.agent)
 }

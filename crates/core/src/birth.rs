@@ -10,6 +10,7 @@ use moongate_protocol::{
 use crate::{
     Append, Beginning, Caller, Created, Gateway, NewSession, Record, Refusal, Scope, SessionHandle,
     SessionRow, StoreError, Summary,
+    caller::of_its_namespace,
     gateway::{forbidden, own_namespace},
     history,
     limits::READ_BATCH,
@@ -191,7 +192,10 @@ impl Gateway {
         if !caller.may_enter(&namespace) {
             return Err(forbidden("this key may not use that namespace"));
         }
-        let owner = caller.principal().clone();
+        if new.shared && !caller.is_granted(&namespace) {
+            return Err(forbidden("this key was not granted that namespace"));
+        }
+        let owner = if new.shared { of_its_namespace() } else { caller.principal().clone() };
         let (alias, title, metadata) = (new.alias, new.title, new.metadata);
         Ok(Plan { created: SessionCreated { owner, namespace, agent, alias, title, metadata } })
     }

@@ -170,6 +170,17 @@ impl Caller {
         !self.limits.agents.is_empty() || !self.limits.namespaces.is_empty()
     }
 
+    /// Whether the caller was granted this namespace or one above it in so many words: a key that is narrowed to
+    /// none was granted none.
+    pub fn is_granted(&self, namespace: &Namespace) -> bool {
+        !self.limits.namespaces.is_empty() && self.may_enter(namespace)
+    }
+
+    /// The namespaces the caller was granted; none when it is not narrowed to any.
+    pub fn grants(&self) -> &[Namespace] {
+        &self.limits.namespaces
+    }
+
     /// Whether the caller sees the sessions of others in its tenant.
     pub fn sees_all_owners(&self) -> bool {
         self.may(Scope::Admin)
@@ -178,6 +189,25 @@ impl Caller {
 
 /// Whether `namespace` is `parent` or beneath it.
 pub fn is_beneath(namespace: &Namespace, parent: &Namespace) -> bool {
+    if parent.as_str() == EVERYWHERE {
+        return true;
+    }
     let rest = namespace.as_str().strip_prefix(parent.as_str());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+/// The grant of every namespace.
+const EVERYWHERE: &str = "*";
+/// The owner of sessions that belong to their namespace. No key has this principal.
+pub const SHARED_OWNER: &str = "gateway:shared";
+
+/// The owner of a session that belongs to its namespace.
+pub(crate) fn of_its_namespace() -> Principal {
+    #[expect(clippy::expect_used, reason = "the literal is within the grammar")]
+    SHARED_OWNER.parse().expect("a principal")
+}
+
+/// Whether a session with this owner belongs to its namespace.
+pub(crate) fn is_of_its_namespace(owner: &Principal) -> bool {
+    owner.as_str() == SHARED_OWNER
 }

@@ -99,6 +99,9 @@ pub struct NewSession {
     pub metadata: Metadata,
     /// The client's own name for it.
     pub alias: Option<Alias>,
+    /// It belongs to its namespace: to every key that was granted that namespace or one above it, whoever holds
+    /// it. The caller has to be granted it too.
+    pub shared: bool,
 }
 
 /// A session that was made, or found under its alias.

@@ -43,6 +43,9 @@ pub struct NewInput {
     pub after: Option<Seq>,
     /// The client's labels.
     pub metadata: Metadata,
+    /// Refused when more inputs than this would run or wait in the session, this one included; only the server's
+    /// own bound when absent.
+    pub queue_limit: Option<usize>,
 }
 
 /// A submission's client-chosen name and the hash of what was submitted.

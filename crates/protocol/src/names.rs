@@ -143,12 +143,12 @@ name!(
     CallId, max 128, pattern "^[A-Za-z0-9_.:-]{1,128}$", |c| is_slug(c) || c == ':'
 );
 name!(
-    /// A path of `kind:name` steps that groups sessions, for example `tenant:acme:user:bob`.
-    Namespace, max 256, pattern "^[A-Za-z0-9_.:@-]{1,256}$", |c| is_slug(c) || matches!(c, ':' | '@')
+    /// A path of steps that groups sessions, for example `tenant:acme:user:bob`.
+    Namespace, max 512, pattern "^[^\\x00-\\x1f\\x7f-\\x9f]{1,512}$", is_visible
 );
 name!(
     /// A session's client-chosen name, unique in its tenant and door.
-    Alias, max 256, pattern "^[^\\x00-\\x1f\\x7f-\\x9f]{1,256}$", is_visible
+    Alias, max 768, pattern "^[^\\x00-\\x1f\\x7f-\\x9f]{1,768}$", is_visible
 );
 name!(
     /// A client's name for one submission, so that sending it again changes nothing.

@@ -71,7 +71,8 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
     if input.after.is_some_and(|after| after != state.head().seq) {
         return Err(Refusal::new(ErrorCode::Conflict, "something was said in this session since"));
     }
-    let agent = context.catalog.agent(&state.view().agent)?;
+    let agent = input.overrides.agent.as_ref().unwrap_or(&state.view().agent);
+    let agent = context.catalog.agent(agent)?;
     open_calls::check_tools(&input.client_tools, agent)?;
     open_calls::check_results(state, input)?;
     if let Some(model) = &input.overrides.model
@@ -86,7 +87,10 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
         return Err(Refusal::later(ErrorCode::Busy, "a turn is running", wait));
     }
     let waiting = state.view().queue.len();
-    if waiting >= context.limits.queue_inputs {
+    let present = waiting + usize::from(busy);
+    let is_full =
+        waiting >= context.limits.queue_inputs || input.queue_limit.is_some_and(|most| present >= most);
+    if is_full {
         let message = format!("{waiting} inputs wait already");
         return Err(Refusal::later(ErrorCode::QueueFull, message, std::time::Duration::from_secs(5)));
     }
@@ -252,11 +256,13 @@ pub(crate) fn start_next(state: &State, context: &Context<'_>) -> Option<Event> 
         return None;
     }
     let input = state.queue().next()?;
-    let model = state.waiting.get(&input).and_then(|waiting| waiting.overrides.model.as_ref());
+    let overrides = state.waiting.get(&input).map(|waiting| &waiting.overrides);
+    let model = overrides.and_then(|overrides| overrides.model.as_ref());
     let view = state.view();
+    let wanted = overrides.and_then(|overrides| overrides.agent.as_ref()).unwrap_or(&view.agent);
     // An agent that was removed since: the turn begins with the default one rather than never.
     let catalog = context.catalog;
-    let agent = catalog.agents.get(&view.agent).or_else(|| catalog.agents.get(&catalog.default_agent))?;
+    let agent = catalog.agents.get(wanted).or_else(|| catalog.agents.get(&catalog.default_agent))?;
     Some(Event::TurnStarted(TurnStarted {
         turn: context.ids.make(TurnId::new),
         inputs: vec![input],

@@ -76,6 +76,11 @@ impl SessionHandle {
         if self.shared.draining.is_cancelled() {
             return Err(crate::gateway::going_away());
         }
+        if let Some(agent) = &input.overrides.agent
+            && !self.caller.may_use(agent)
+        {
+            return Err(crate::gateway::forbidden("this key may not use that agent"));
+        }
         let done = self.command(Command::Submit(input)).await?;
         let input = done.input.ok_or_else(lost)?;
         Ok(Accepted { input, position: done.position, queue_length: done.queue_length })

@@ -182,3 +182,22 @@ async fn a_cancel_may_clear_the_queue_or_leave_it() {
     let withdrawn = client.view.events.iter().filter(|e| matches!(e.event, Event::InputWithdrawn(_))).count();
     assert_eq!(withdrawn, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_input_may_ask_to_be_refused_at_a_shorter_queue_than_the_servers() {
+    let kit = Setup::default().start().await;
+    let session = kit.session().await;
+    let mut client = kit.client(session.id()).await;
+    let gate = Gate::new();
+    kit.model().push([Script::new().gate(&gate).text("ok").end()]);
+    let limited = |text: &str| NewInput { queue_limit: Some(2), ..says(text) };
+    session.submit(limited("runs")).await.unwrap();
+    session.submit(limited("waits")).await.unwrap();
+    let before = kit.log(session.id()).await.len();
+    let refused = session.submit(limited("one too many")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::QueueFull);
+    assert_eq!(kit.log(session.id()).await.len(), before, "it is not stored");
+    session.submit(says("without a limit of its own")).await.unwrap();
+    gate.open();
+    client.until_turns_end(3).await;
+}

@@ -242,6 +242,30 @@ async fn an_input_changes_its_own_turn_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_input_may_name_the_agent_of_its_own_turn() {
+    let models = [MODEL, "scripted/other"].map(|name| ScriptedModel::new(name.parse().unwrap()));
+    let kit = Setup { models: ScriptedModels::new(models), ..Setup::default() }.start().await;
+    let mut catalog = (*kit.gateway().catalog()).clone();
+    let scout = moongate_core::Agent::new("scout".parse().unwrap(), "scripted/other".parse().unwrap());
+    catalog.agents.insert(scout.name.clone(), scout.into());
+    kit.gateway().set_catalog(catalog);
+    let session = kit.session().await;
+    let mut client = kit.client(session.id()).await;
+    let by = |agent: &str| moongate_protocol::NewInput {
+        overrides: Overrides { agent: Some(agent.parse().unwrap()), ..Overrides::default() },
+        ..says("hi")
+    };
+    // One that starts its turn, one that waits for it, and one for the session's own agent.
+    for input in [by("scout"), by("scout"), says("hi")] {
+        session.submit(input).await.unwrap();
+    }
+    client.until_turns_end(3).await;
+    assert_eq!(kit.models().scripted("scripted/other").requests().len(), 2);
+    assert_eq!(kit.model().requests().len(), 1);
+    assert_eq!(session.submit(by("nobody")).await.unwrap_err().code, ErrorCode::Unprocessable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_actor_ends_and_comes_back_with_all_it_knew() {
     let store = std::sync::Arc::new(MemoryStore::new());
     let limits = Limits { actor_idle: Duration::from_secs(5), ..Limits::default() };

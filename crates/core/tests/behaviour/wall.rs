@@ -111,3 +111,50 @@ async fn an_import_stays_within_what_a_narrowed_key_may_see() {
     let found = kit.disk().search(&"acme".parse().unwrap(), "walrus", 10).await.unwrap();
     assert!(found.iter().all(|hit| hit.session == imported.id));
 }
+
+/// A caller with a key that was granted these namespaces.
+fn granted(principal: &str, namespaces: &[&str]) -> Caller {
+    let namespaces = namespaces.iter().map(|name| name.parse().unwrap()).collect();
+    let limits = CallerLimits { namespaces, ..CallerLimits::default() };
+    narrowed("default", principal, &[Scope::SessionsRead, Scope::SessionsWrite], limits)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_session_belongs_to_whoever_was_granted_its_namespace() {
+    let kit = Setup::default().start().await;
+    let gateway = kit.gateway();
+    let new = |namespace: &str| NewSession {
+        namespace: Some(namespace.parse().unwrap()),
+        alias: Some(format!("shared/{namespace}").parse().unwrap()),
+        shared: true,
+        ..NewSession::default()
+    };
+    let ann = granted("ann", &["tenant:acme"]);
+    let id = gateway.create(&ann, "orra", new("tenant:acme:x")).await.unwrap().view.id;
+    gateway.session(&ann, id).await.unwrap().submit(says("hi")).await.unwrap();
+    for who in [
+        granted("ben", &["tenant:acme"]),
+        granted("eve", &["other", "*"]),
+        granted("joe", &["tenant:acme:x"]),
+    ] {
+        let found = gateway.create(&who, "orra", new("tenant:acme:x")).await.unwrap();
+        assert!(found.existed && found.view.id == id, "{}", who.principal());
+        gateway.session(&who, id).await.unwrap().submit(says("hi")).await.unwrap();
+    }
+    // Neither a key that is granted nothing, nor one beside it, above it or of another tenant.
+    let strangers = [
+        bob(),
+        granted("ann", &["tenant:acme2", "tenant:beta"]),
+        granted("ann", &["tenant:acme:x:y"]),
+        narrowed(
+            "elsewhere",
+            "ann",
+            &[Scope::SessionsRead],
+            CallerLimits { namespaces: vec!["*".parse().unwrap()], ..CallerLimits::default() },
+        ),
+    ];
+    for who in strangers {
+        assert_eq!(gateway.session(&who, id).await.err().unwrap().code, ErrorCode::NotFound, "{who:?}");
+        assert!(gateway.create(&who, "orra", new("tenant:acme:x")).await.is_err(), "{who:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload;
-use crate::{IdempotencyKey, InputId, Metadata, ModelName, Part, Principal, ToolSpec};
+use crate::{AgentName, IdempotencyKey, InputId, Metadata, ModelName, Part, Principal, ToolSpec};
 
 /// What an input does when a turn is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub enum Effort {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Overrides {
+    /// Another agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
     /// Another model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,

@@ -79,6 +79,7 @@ fn inputs() -> Vec<Event> {
         overlap: Overlap::Steer,
         idempotency_key: Some(name("2f7c/a+b")),
         overrides: Overrides {
+            agent: Some(name("scout")),
             model: Some(name("openai/gpt-5")),
             effort: Some(effort),
             temperature: Some(0.5),

@@ -7,7 +7,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use http::StatusCode;
-use moongate_core::{KeyRow, Scope, Scopes};
+use moongate_core::{KeyRow, SHARED_OWNER, Scope, Scopes};
 use moongate_protocol::{AgentName, ErrorCode, KeyId, Namespace, Principal, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -201,13 +201,18 @@ fn check_rights(creator: &Known, asked: &CreateKey) -> Answer<()> {
     if !caller.scopes().covers(scopes(asked)) {
         return forbidden("a key cannot give scopes it does not have");
     }
+    if asked.principal.as_ref().is_some_and(|who| who.as_str() == SHARED_OWNER) {
+        return forbidden("that principal is the gateway's own");
+    }
     if asked.principal.as_ref().is_some_and(|who| who != caller.principal()) && !caller.may(Scope::Admin) {
         return forbidden("only the administrator makes keys for others");
     }
     let agents = creator.agents.is_empty()
         || !asked.agents.is_empty() && asked.agents.iter().all(|agent| caller.may_use(agent));
-    let namespaces = creator.namespaces.is_empty()
-        || !asked.namespaces.is_empty() && asked.namespaces.iter().all(|name| caller.may_enter(name));
+    // A grant is a right, to the sessions shared there: who has none gives none away.
+    let namespaces = asked.namespaces.is_empty() && creator.namespaces.is_empty()
+        || caller.may(Scope::Admin) && creator.namespaces.is_empty()
+        || !asked.namespaces.is_empty() && asked.namespaces.iter().all(|name| caller.is_granted(name));
     let within = |network: &String| {
         let network = network.parse::<Network>();
         network.is_ok_and(|network| creator.networks.iter().any(|own| own.covers(&network)))

@@ -91,7 +91,7 @@ async fn create(
     OptionalJson(body): OptionalJson<CreateSession>,
 ) -> Answer {
     let CreateSession { agent, title, namespace, metadata, alias } = body;
-    let new = NewSession { agent, title, namespace, metadata, alias };
+    let new = NewSession { agent, title, namespace, metadata, alias, shared: false };
     let created = app.gateway().create(&caller, DOOR, new).await?;
     let status = if created.existed { StatusCode::OK } else { StatusCode::CREATED };
     Ok(json(status, &SessionBody::from(created.view)))
