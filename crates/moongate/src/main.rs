@@ -21,6 +21,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
 
 use self::{
@@ -28,6 +29,10 @@ use self::{
     context::Context,
     exit::Outcome,
 };
+
+/// A turn makes and drops hundreds of small values on several threads, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Threads for what blocks: reading the store, files, the terminal.
 const BLOCKING_THREADS: usize = 32;

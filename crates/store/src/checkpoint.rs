@@ -19,7 +19,7 @@ use crate::{connect, error::Failure, writer::Status};
 
 /// Pages in the WAL (of 4 KiB) when they are moved into the database: large, since a page that many appends
 /// touched is moved once; small enough that a start after a crash reads them in a moment.
-const CHECKPOINT_PAGES: i32 = 4_000;
+const CHECKPOINT_PAGES: i32 = 8_000;
 /// So few pages that the writer may move them itself.
 const FEW_PAGES: i32 = 256;
 /// Passes the thread makes to get down to few pages while others write.
