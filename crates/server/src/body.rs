@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     App,
     limits::{BODY_RATE, FILE_BODY_BYTES, JSON_BODY_BYTES},
+    objects,
     reply::{Answer, Failure},
     strict,
 };
@@ -59,21 +60,23 @@ impl FromRequest<App> for FileJson {
     }
 }
 
-/// Parses a body into a typed request: no unknown or repeated names, no deep nesting.
+/// Parses a body into a typed request: no unknown or repeated names, no deep nesting, no list in
+/// the place of an object.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Answer<T> {
     strict::check(bytes).map_err(|error| Failure::invalid(format!("the body is not acceptable: {error}")))?;
-    // A list would be read as an object's fields in their order.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Failure::invalid("the body is not acceptable: it is not an object"));
     }
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    if let Ok(value) = objects::read(&mut serde_json::Deserializer::from_slice(bytes)) {
         return Ok(value);
     }
     // Once more, slower, to say where it is wrong.
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let field = error.path().to_string();
-        let message = format!("the body is not acceptable: {}", error.inner());
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    objects::read(tracked).map_err(|error| {
+        let field = track.path().to_string();
+        let message = format!("the body is not acceptable: {error}");
         if field == "." { Failure::invalid(message) } else { Failure::field(field, message) }
     })
 }

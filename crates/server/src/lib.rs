@@ -18,6 +18,7 @@ mod life;
 pub mod limits;
 mod listen;
 mod metrics;
+mod objects;
 mod openapi;
 mod public;
 mod reply;

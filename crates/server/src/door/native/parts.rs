@@ -55,7 +55,7 @@ pub(crate) struct InputBody<'a> {
 /// A piece of what a user says. An image or file has either `data` with its `media_type`, or the `blob` of one
 /// this session has already.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields, try_from = "SaidPart<'a>")]
 enum InputPart<'a> {
     /// Text.
     Text {
@@ -88,6 +88,57 @@ enum InputPart<'a> {
         /// A file the session has already.
         blob: Option<BlobRef>,
     },
+}
+
+/// A part as it is read: an enum told apart by a field is also read from a list, and loses the place of what is wrong.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SaidPart<'a> {
+    #[serde(rename = "type")]
+    kind: PartKind,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    media_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<Cow<'a, str>>,
+    blob: Option<BlobRef>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PartKind {
+    Text,
+    Image,
+    File,
+}
+
+impl<'a> TryFrom<SaidPart<'a>> for InputPart<'a> {
+    type Error = &'static str;
+
+    fn try_from(said: SaidPart<'a>) -> Result<Self, &'static str> {
+        match said {
+            SaidPart {
+                kind: PartKind::Text,
+                text: Some(text),
+                name: None,
+                media_type: None,
+                data: None,
+                blob: None,
+            } => Ok(Self::Text { text }),
+            SaidPart { kind: PartKind::Text, .. } => Err("a text has `text` and nothing else"),
+            SaidPart { kind: PartKind::Image, text: None, name: None, media_type, data, blob } => {
+                Ok(Self::Image { media_type, data, blob })
+            }
+            SaidPart { kind: PartKind::Image, .. } => Err("an image has no `text` and no `name`"),
+            SaidPart { kind: PartKind::File, text: None, name: Some(name), media_type, data, blob } => {
+                Ok(Self::File { name, media_type, data, blob })
+            }
+            SaidPart { kind: PartKind::File, .. } => Err("a file has a `name` and no `text`"),
+        }
+    }
 }
 
 /// Where the bytes of a part come from.
