@@ -77,9 +77,65 @@ pub(crate) fn page_size(asked: Option<usize>, default: usize, most: usize) -> An
 
 /// Whether the client asks for a stream of events.
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
-    let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    ranges.flat_map(|value| value.split(',')).any(|range| {
-        let essence = range.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("text/event-stream")
+    ranges(headers).any(|range| range.essence.eq_ignore_ascii_case(EVENTS) && range.is_taken)
+}
+
+/// Whether the client takes a stream of events: it names it, or anything, or nothing. The closest name counts.
+pub(crate) fn takes_events(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(header::ACCEPT) {
+        return true;
+    }
+    let named = |name: &str| {
+        let mut found = ranges(headers).filter(|range| range.essence.eq_ignore_ascii_case(name)).peekable();
+        found.peek().is_some().then(|| found.any(|range| range.is_taken))
+    };
+    named(EVENTS).or_else(|| named("text/*")).or_else(|| named("*/*")).unwrap_or(false)
+}
+
+/// The media type of streams.
+const EVENTS: &str = "text/event-stream";
+
+/// A media range of an `Accept` header.
+struct Range<'a> {
+    essence: &'a str,
+    /// Its weight is not zero, which means "anything but this".
+    is_taken: bool,
+}
+
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = Range<'_>> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|range| {
+        let mut pieces = range.split(';').map(str::trim);
+        let essence = pieces.next().unwrap_or_default();
+        let weight = pieces.find_map(|piece| piece.strip_prefix("q=").or(piece.strip_prefix("Q=")));
+        let is_taken = weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0));
+        Range { essence, is_taken }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_closest_name_says_what_a_client_takes() {
+        let asked = |accept: &'static str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            (takes_events(&headers), wants_events(&headers))
+        };
+        for accept in
+            ["text/event-stream", "text/html, Text/Event-Stream;q=0.1", "text/event-stream; q=1, */*;q=0"]
+        {
+            assert_eq!(asked(accept), (true, true), "{accept}");
+        }
+        for accept in ["*/*", "text/*", "application/json, */*;q=0.1"] {
+            assert_eq!(asked(accept), (true, false), "{accept}");
+        }
+        for accept in ["", "application/json", "text/event-stream;q=0, */*", "text/*;q=0, */*", "*/*;q=0"] {
+            assert_eq!(asked(accept), (false, false), "{accept}");
+        }
+        assert!(takes_events(&HeaderMap::new()) && !wants_events(&HeaderMap::new()));
+    }
 }

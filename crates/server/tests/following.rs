@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use axum::body::Body;
-use common::{Gate, Sent, Stream};
+use common::{Gate, Sent, Stream, read};
 use serde_json::json;
 
 /// A session with some turns in it, and all its events.
@@ -170,8 +170,18 @@ async fn all_sessions_are_followed_as_far_as_the_caller_sees_them() {
     let first = everything.until("turn.completed").await;
     assert!(first.iter().all(|sent| ends(&theirs, &sent.data["session"])));
     everything.until("turn.completed").await;
-    let (status, _) = gate.get("/api/v1/events").await;
-    assert_eq!(status, 400, "a stream has to be asked for");
+    for accept in [None, Some("*/*")] {
+        let request = gate.request("GET", "/api/v1/events");
+        let request = match accept {
+            Some(accept) => request.header("accept", accept),
+            None => request,
+        };
+        let response = gate.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{accept:?}");
+    }
+    let request = gate.request("GET", "/api/v1/events").header("accept", "application/json");
+    let (status, body) = read(gate.send(request.body(Body::empty()).unwrap()).await).await;
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (400, &json!("invalid_request")));
 }
 
 #[tokio::test]

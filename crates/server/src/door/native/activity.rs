@@ -15,7 +15,7 @@ use super::sse;
 use crate::{
     App,
     caller::Authenticated,
-    extract::{Query, wants_events},
+    extract::{Query, takes_events},
     life::{Life, Sign},
     reply::{Answer, Failure},
     route::{Route, Shape},
@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/events", get(follow))
-            .says("The events of all sessions the caller may see, from now on; needs `Accept: text/event-stream`")
+            .says("The events of all sessions the caller may see, from now on, as a stream")
             .query::<ActivityParams>()
             .answers(200, Shape::Text("text/event-stream")),
     ]
@@ -65,8 +65,8 @@ async fn follow(
     Query(params): Query<ActivityParams>,
 ) -> Answer<Response> {
     caller.require(Scope::SessionsRead)?;
-    if !wants_events(&headers) {
-        return Err(Failure::invalid("this is a stream: send Accept: text/event-stream"));
+    if !takes_events(&headers) {
+        return Err(Failure::invalid("this is a stream: send Accept: text/event-stream, or no Accept"));
     }
     let types: Option<Vec<_>> =
         params.types.map(|types| types.split(',').map(|name| name.trim().to_owned()).collect());
