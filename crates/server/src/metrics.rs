@@ -73,6 +73,8 @@ impl Metrics {
         let (method, status) = (name_of(method), status.as_u16());
         let duration_ms = took.as_secs_f64() * 1e3;
         match status {
+            // Nothing failed: the contract is ahead of the program.
+            501 => tracing::info!(http.route = route, method, status, duration_ms, "request refused"),
             500.. => tracing::error!(http.route = route, method, status, duration_ms, "request failed"),
             400.. => tracing::info!(http.route = route, method, status, duration_ms, "request refused"),
             _ => tracing::debug!(http.route = route, method, status, duration_ms, "request"),

@@ -1,6 +1,10 @@
 //! The other commands, against a running server and without one.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 
 use crate::home::Home;
 
@@ -121,6 +125,26 @@ fn the_doctor_finds_what_is_wrong() {
             .iter()
             .any(|f| f["verdict"] == "bad" && f["about"] == "store")
     );
+}
+
+#[test]
+fn what_is_not_built_is_no_error_in_the_log() {
+    let home = Home::new();
+    let mut server = home.serve(&["--log", "info"]);
+    let at = server.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut socket = TcpStream::connect(&at).unwrap();
+    let key = home.key();
+    write!(
+        socket,
+        "PATCH /api/v1/config HTTP/1.1\r\nhost: {at}\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 501"), "{answer}");
+    let line = server.wait_for_log("/api/v1/config");
+    assert!(line.contains("INFO") && !line.contains("ERROR"), "{line}");
 }
 
 #[test]
