@@ -1,8 +1,10 @@
 //! `moongate doctor`: looks at everything and says what is wrong and what to do.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     path::Path,
+    sync::Arc,
 };
 
 use moongate_core::{CheckReport, Models as _, StoreAdmin as _};
@@ -10,6 +12,7 @@ use moongate_protocol::ErrorCode;
 use moongate_providers::{PriceTable, ProbeFault, Registry};
 use moongate_store::SqliteStore;
 use serde::Serialize;
+use tokio::task::{JoinError, JoinSet};
 
 use super::print_json;
 use crate::{
@@ -26,6 +29,8 @@ use crate::{
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
 /// A clock before this time (2025) was never set.
 const CLOCK_FLOOR_MILLIS: i64 = 1_735_689_600_000;
+/// Providers that are asked at once: each is a connection, and each may take its time.
+const PROBES: usize = 8;
 /// Faults of the store that are listed.
 const MAX_FAULTS: usize = 20;
 
@@ -212,9 +217,8 @@ async fn providers(config: &Config, findings: &mut Findings) {
             return faults.iter().for_each(|fault| findings.add("models", Verdict::Bad, fault.to_string()));
         }
     };
-    for provider in &config.providers {
-        let name = &provider.name;
-        let Some(listed) = registry.list_models(name).await else { continue };
+    let registry = Arc::new(registry);
+    for (name, listed) in ask_all(config, &registry).await {
         match listed {
             Ok(models) => findings.add("models", Verdict::Good, format!("{name}: {} models", models.len())),
             Err(ProbeFault::NoList) => {
@@ -241,6 +245,34 @@ async fn providers(config: &Config, findings: &mut Findings) {
             format!("agent {}: there is no model {}", agent.name, agent.model),
         );
     }
+}
+
+/// Asks every provider for its models, a few at a time. The answers are by name.
+async fn ask_all(
+    config: &Config,
+    registry: &Arc<Registry>,
+) -> BTreeMap<String, Result<Vec<String>, ProbeFault>> {
+    let (mut asking, mut answers) = (JoinSet::new(), BTreeMap::new());
+    let mut keep = |asked: Option<Result<(String, Option<_>), JoinError>>| {
+        // A probe that panicked has said so itself.
+        if let Some(Ok((name, Some(listed)))) = asked {
+            answers.insert(name, listed);
+        }
+    };
+    for provider in &config.providers {
+        if asking.len() >= PROBES {
+            keep(asking.join_next().await);
+        }
+        let (name, registry) = (provider.name.clone(), Arc::clone(registry));
+        asking.spawn(async move {
+            let listed = registry.list_models(&name).await;
+            (name, listed)
+        });
+    }
+    while !asking.is_empty() {
+        keep(asking.join_next().await);
+    }
+    answers
 }
 
 fn print(args: &DoctorArgs, findings: &Findings, context: &Context) -> Outcome {

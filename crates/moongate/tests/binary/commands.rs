@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::home::Home;
@@ -125,6 +125,34 @@ fn the_doctor_finds_what_is_wrong() {
             .iter()
             .any(|f| f["verdict"] == "bad" && f["about"] == "store")
     );
+}
+
+/// Three that answer only when all three have been asked.
+#[test]
+fn the_doctor_asks_all_providers_at_once() {
+    let home = Home::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let config: String = (0..3)
+        .map(|n| format!("[providers.p{n}]\nkind = \"openai-chat\"\nbase_url = \"http://{address}/v1\"\n"))
+        .collect();
+    let config = home.write("m.toml", &format!("{config}[agents.default]\nmodel = \"p0/m\"\n"));
+    let answering = std::thread::spawn(move || {
+        let mut asked: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+        for socket in &mut asked {
+            assert!(socket.read(&mut [0; 4096]).unwrap() > 0, "it is asked before it answers");
+            let body = r#"{"data":[{"id":"m"}]}"#;
+            let length = body.len();
+            write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        }
+        for mut socket in asked {
+            // Read to the client's end: what is unread would break the answer off.
+            drop(socket.read_to_end(&mut Vec::new()));
+        }
+    });
+    let out = home.done(&["doctor", "--config", config.to_str().unwrap()]);
+    answering.join().unwrap();
+    assert!((0..3).all(|n| out.contains(&format!("p{n}: 1 models"))), "{out}");
 }
 
 #[test]
