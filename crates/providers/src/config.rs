@@ -100,6 +100,8 @@ pub struct Quirks {
     pub usage_option: bool,
     /// It wants `reasoning_content` back with the tool calls that followed it (chat completions).
     pub reasoning_back: bool,
+    /// It refuses `content: null` beside tool calls and gets an empty text there (chat completions).
+    pub empty_content: bool,
     /// It takes `prompt_cache_key`.
     pub cache_key: bool,
     /// It takes images.
@@ -117,6 +119,7 @@ impl Quirks {
         call_ids: CallIds::Usual,
         usage_option: true,
         reasoning_back: false,
+        empty_content: false,
         cache_key: false,
         images: true,
         files: false,

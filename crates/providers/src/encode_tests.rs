@@ -130,6 +130,22 @@ fn chat_at_an_endpoint_full_of_quirks() {
 }
 
 #[test]
+fn chat_has_a_text_beside_calls_where_null_is_refused() {
+    let quirks = Quirks { empty_content: true, ..Quirks::USUAL };
+    let contents = |quirks: &Quirks| {
+        let messages = [
+            PromptMessage::User(vec![Part::text("a")]),
+            PromptMessage::Assistant(vec![call("i", "t", json!({}))]),
+            result("i", "t", false, vec![Part::text("r")]),
+        ];
+        let messages = messages.map(|message| Arc::new(message.into())).into();
+        let request = ModelRequest { messages, ..ModelRequest::default() };
+        body(Wire::OpenAiChat, "tiny", quirks, &request)["messages"][1]["content"].clone()
+    };
+    assert_eq!((contents(&Quirks::USUAL), contents(&quirks)), (Value::Null, json!("")));
+}
+
+#[test]
 fn responses() {
     let quirks = Quirks { cache_key: true, files: true, ..Quirks::USUAL };
     insta::assert_json_snapshot!(body(Wire::OpenAiResponses, "gpt-5", &quirks, &rich()));

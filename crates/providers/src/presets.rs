@@ -67,7 +67,11 @@ const fn chat(name: &'static str, base_url: &'static str, key: &'static str, qui
 }
 
 const fn local(name: &'static str, base_url: &'static str) -> Preset {
-    Preset { name, wire: Wire::OpenAiChat, base_url, key_variable: None, quirks: USUAL }
+    local_with(name, base_url, USUAL)
+}
+
+const fn local_with(name: &'static str, base_url: &'static str, quirks: Quirks) -> Preset {
+    Preset { name, wire: Wire::OpenAiChat, base_url, key_variable: None, quirks }
 }
 
 const PRESETS: &[Preset] = &[
@@ -151,6 +155,7 @@ const PRESETS: &[Preset] = &[
     local("lmstudio", "http://127.0.0.1:1234/v1"),
     local("vllm", "http://127.0.0.1:8000/v1"),
     local("llamacpp", "http://127.0.0.1:8080/v1"),
+    local_with("llama-cpp-python", "http://127.0.0.1:8000/v1", Quirks { empty_content: true, ..USUAL }),
 ];
 
 #[cfg(test)]

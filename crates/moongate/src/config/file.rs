@@ -136,6 +136,10 @@ pub(crate) struct QuirksTable {
     pub(crate) usage_option: Option<bool>,
     /// It wants `reasoning_content` back with the tool calls that followed it.
     pub(crate) reasoning_back: Option<bool>,
+    /// Which ids of tool calls it takes.
+    pub(crate) call_ids: Option<CallIdsIn>,
+    /// It refuses `content: null` beside tool calls and gets an empty text there.
+    pub(crate) empty_content: Option<bool>,
     /// It takes `prompt_cache_key`.
     pub(crate) cache_key: Option<bool>,
     /// It takes images.
@@ -164,6 +168,16 @@ pub(crate) enum EffortIn {
     Reasoning,
     /// None: it is never sent.
     None,
+}
+
+/// Which ids of tool calls a provider takes.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CallIdsIn {
+    /// Up to 64 letters, digits, `_` and `-`.
+    Usual,
+    /// Exactly nine letters and digits.
+    Nine,
 }
 
 /// How long to wait for what, in seconds.

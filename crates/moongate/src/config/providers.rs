@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fs};
 
-use moongate_providers::{Auth, EffortField, MaxTokensField, Preset, ProviderConfig, Quirks, Wire};
+use moongate_providers::{Auth, CallIds, EffortField, MaxTokensField, Preset, ProviderConfig, Quirks, Wire};
 use secrecy::SecretString;
 
 use super::{
     check::Reading,
     fault::At,
-    file::{EffortIn, File, Kind, MaxTokens, ProviderTable, QuirksTable, SecretPlace, SecretRef},
+    file::{CallIdsIn, EffortIn, File, Kind, MaxTokens, ProviderTable, QuirksTable, SecretPlace, SecretRef},
 };
 
 /// Longest key file that is read.
@@ -228,11 +228,18 @@ fn apply_quirks(quirks: &mut Quirks, table: &QuirksTable) {
             EffortIn::None => EffortField::Omit,
         };
     }
+    if let Some(ids) = table.call_ids {
+        quirks.call_ids = match ids {
+            CallIdsIn::Usual => CallIds::Usual,
+            CallIdsIn::Nine => CallIds::Nine,
+        };
+    }
     if let Some(bearer) = table.bearer {
         quirks.auth = if bearer { Auth::Bearer } else { Auth::Usual };
     }
     quirks.usage_option = table.usage_option.unwrap_or(quirks.usage_option);
     quirks.reasoning_back = table.reasoning_back.unwrap_or(quirks.reasoning_back);
+    quirks.empty_content = table.empty_content.unwrap_or(quirks.empty_content);
     quirks.cache_key = table.cache_key.unwrap_or(quirks.cache_key);
     quirks.images = table.images.unwrap_or(quirks.images);
     quirks.files = table.files.unwrap_or(quirks.files);

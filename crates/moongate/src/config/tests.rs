@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use moongate_providers::Wire;
+use moongate_providers::{Auth, CallIds, EffortField, MaxTokensField, Quirks, Wire};
 
 use super::*;
 
@@ -64,6 +64,33 @@ fn keys_in_the_environment_are_picked_up() {
     }
     let anthropic = load_text("", &[("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")]).unwrap();
     assert_eq!(anthropic.providers[0].endpoint.to_string(), "http://127.0.0.1:9/v1");
+}
+
+#[test]
+fn every_quirk_can_be_set_over_a_presets() {
+    let quirks = |text: &str| {
+        let agent = "[agents.default]\nmodel = \"builtin/demo\"\n";
+        load_text(&format!("{text}{agent}"), &[]).unwrap().providers[0].quirks
+    };
+    let python = quirks("[providers.llama-cpp-python]\n");
+    assert_eq!(python, Quirks { empty_content: true, ..Quirks::USUAL });
+    let table = "[providers.x.quirks]\nmax_tokens_field = \"max_completion_tokens\"\neffort_field = \"none\"\n\
+                 bearer = true\nusage_option = false\nreasoning_back = true\ncall_ids = \"nine\"\n\
+                 empty_content = true\ncache_key = true\nimages = false\nfiles = true\n";
+    let x = "[providers.x]\nkind = \"openai-chat\"\nbase_url = \"http://127.0.0.1:9/v1\"\n";
+    let all = Quirks {
+        auth: Auth::Bearer,
+        max_tokens: MaxTokensField::MaxCompletionTokens,
+        effort: EffortField::Omit,
+        call_ids: CallIds::Nine,
+        usage_option: false,
+        reasoning_back: true,
+        empty_content: true,
+        cache_key: true,
+        images: false,
+        files: true,
+    };
+    assert_eq!((quirks(x), quirks(&format!("{x}{table}"))), (Quirks::USUAL, all));
 }
 
 #[test]

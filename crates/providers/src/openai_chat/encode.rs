@@ -273,7 +273,7 @@ impl<'a> Writer<'a> {
         }
         let wants_reasoning = self.target.quirks.reasoning_back && !tool_calls.is_empty();
         Some(Message::Assistant {
-            content: (!text.is_empty()).then_some(text),
+            content: (!text.is_empty() || self.target.quirks.empty_content).then_some(text),
             reasoning_details: parts.iter().find_map(|part| self.attached(part, REASONING_DETAILS)),
             reasoning_content: wants_reasoning.then(|| self.reasoning(parts)).filter(|text| !text.is_empty()),
             tool_calls,
