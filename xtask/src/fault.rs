@@ -16,6 +16,7 @@ mod place;
 mod poison_turn;
 mod reconnect_storm;
 mod slow_readers;
+mod socket;
 mod stop_under_load;
 mod strace;
 mod torn_log;

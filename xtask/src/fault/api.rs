@@ -93,6 +93,23 @@ impl Api {
         }
     }
 
+    /// A connection whose reads do not wait for ever.
+    pub(super) fn connect(&self) -> io::Result<TcpStream> {
+        let socket = TcpStream::connect_timeout(&self.at, CONNECT)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+
+    /// A counter of the server's metrics, all its labels together.
+    pub(super) fn counter(&self, name: &str) -> io::Result<u64> {
+        let mut stream = self.send("GET", "/metrics", "", None)?;
+        let mut text = String::new();
+        stream.body.read_to_string(&mut text)?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit(' ').next());
+        Ok(lines.filter_map(|value| value.parse::<u64>().ok()).sum())
+    }
+
     fn call(&self, method: &str, path: &str, headers: &str, body: Option<&Value>) -> io::Result<Answer> {
         let mut stream = self.send(method, path, headers, body)?;
         let mut text = Vec::new();
@@ -102,9 +119,7 @@ impl Api {
     }
 
     fn send(&self, method: &str, path: &str, headers: &str, body: Option<&Value>) -> io::Result<Stream> {
-        let socket = TcpStream::connect_timeout(&self.at, CONNECT)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_nodelay(true)?;
+        let socket = self.connect()?;
         let (at, key, body) = (self.at, &self.key, body.map_or_else(String::new, Value::to_string));
         let length = body.len();
         let request = format!(

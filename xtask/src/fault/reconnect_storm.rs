@@ -1,11 +1,20 @@
-//! F12: clients follow running turns, drop off at random moments and come back. None misses or repeats anything.
+//! F12: clients follow running turns as event streams and over WebSockets, drop off at random moments and come
+//! back. None misses or repeats anything.
 
 use std::{
     io, thread,
     time::{Duration, Instant},
 };
 
-use super::{Campaign, Outcome, Verdict, api::Api, ledger::Ledger, place::Place, view::View, wait::Chance};
+use super::{
+    Campaign, Outcome, Verdict,
+    api::{Api, Frame, Stream},
+    ledger::Ledger,
+    place::Place,
+    socket::Socket,
+    view::View,
+    wait::Chance,
+};
 use crate::shell::Failed;
 
 const SESSIONS: usize = 8;
@@ -14,6 +23,35 @@ const TURNS: usize = 4;
 /// Most frames a client reads before it drops off.
 const FRAMES: u64 = 120;
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How a client follows.
+#[derive(Clone, Copy)]
+enum Way {
+    Stream,
+    Socket,
+}
+
+/// A connection that follows.
+enum Link {
+    Stream(Stream),
+    Socket(Socket),
+}
+
+impl Link {
+    fn open(way: Way, api: &Api, session: &str, after: Option<&str>) -> io::Result<Self> {
+        match way {
+            Way::Stream => api.follow(session, after).map(Self::Stream),
+            Way::Socket => Socket::follow(api, session, after).map(Self::Socket),
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Frame>> {
+        match self {
+            Self::Stream(stream) => stream.next(),
+            Self::Socket(socket) => socket.next(),
+        }
+    }
+}
 
 pub(super) fn reconnecting_misses_nothing(campaign: &Campaign) -> Outcome {
     let place = Place::new(campaign)?;
@@ -32,7 +70,9 @@ pub(super) fn reconnecting_misses_nothing(campaign: &Campaign) -> Outcome {
         let start = |number: usize| {
             let (api, session) = (&api, &sessions[number % SESSIONS]);
             let chance = Chance::new(chance.below(u64::MAX));
-            scope.spawn(move || follow(api, session, chance))
+            // Sessions and ways change at different paces: each session is followed both ways.
+            let way = if (number / SESSIONS).is_multiple_of(2) { Way::Stream } else { Way::Socket };
+            scope.spawn(move || follow(way, api, session, chance))
         };
         let threads: Vec<_> = (0..count).map(start).collect();
         threads
@@ -56,12 +96,12 @@ pub(super) fn reconnecting_misses_nothing(campaign: &Campaign) -> Outcome {
     }
     server.stop()?;
     Ok(Verdict::Passed(format!(
-        "{count} clients over {connections} connections, {deltas} deltas: no gap, no repeat; {tally}"
+        "{count} clients, streams and sockets, over {connections} connections, {deltas} deltas: no gap, no repeat; {tally}"
     )))
 }
 
 /// Follows a session to the end of its turns, over as many connections as chance wants.
-fn follow(api: &Api, session: &str, mut chance: Chance) -> Result<(View, usize), Failed> {
+fn follow(way: Way, api: &Api, session: &str, mut chance: Chance) -> Result<(View, usize), Failed> {
     let (mut view, mut connections) = (View::default(), 0);
     let began = Instant::now();
     while view.ended_turns < TURNS {
@@ -70,16 +110,16 @@ fn follow(api: &Api, session: &str, mut chance: Chance) -> Result<(View, usize),
         }
         connections += 1;
         let frames = chance.below(FRAMES);
-        let read = some_frames(api, session, &mut view, frames);
+        let link = Link::open(way, api, session, view.position().as_deref());
+        let read = link.and_then(|link| some_frames(link, &mut view, frames));
         read.map_err(|e| Failed::new(format!("connection {connections}: {e}")))?;
     }
     Ok((view, connections))
 }
 
-fn some_frames(api: &Api, session: &str, view: &mut View, count: u64) -> io::Result<()> {
-    let mut stream = api.follow(session, view.position().as_deref())?;
+fn some_frames(mut link: Link, view: &mut View, count: u64) -> io::Result<()> {
     for _ in 0..=count {
-        let Some(frame) = stream.next()? else { return Ok(()) };
+        let Some(frame) = link.next()? else { return Ok(()) };
         view.take(frame);
         if view.ended_turns == TURNS {
             return Ok(());

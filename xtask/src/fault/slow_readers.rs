@@ -1,5 +1,5 @@
 //! F14: clients that stop reading while long answers stream. The others get everything at once, memory stays
-//! bounded, and who comes back misses nothing.
+//! bounded, the server lets go of those who do not read, and who comes back misses nothing.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,17 @@ use super::{
     ledger::Ledger,
     place::Place,
     view::View,
+    wait::wait_for,
 };
 use crate::shell::Failed;
 
 /// A turn of about a megabyte, and how many of them.
 const TURN: &str = "/long 100000";
 const TURNS: usize = 12;
+/// How long the server may wait for those who do not read: its bound of 30 seconds, and a margin.
+const LET_GO_MOST: Duration = Duration::from_secs(60);
+/// Where the server counts those it let go.
+const LET_GO: &str = "moongate_stalled_clients_total";
 /// How long one such turn may take a reader that keeps up.
 const TURN_MOST: Duration = Duration::from_secs(20);
 /// What one stalled client may cost beyond its share of what is running, in KiB: its follower's bound, and a
@@ -54,13 +59,23 @@ pub(super) fn slow_readers_harm_nobody(campaign: &Campaign) -> Outcome {
             "beside {count} stalled readers a turn took {slowest:?} and memory grew by {grown} KiB of {bound}"
         )));
     }
+    let let_go = || api.counter(LET_GO).ok().filter(|let_go| *let_go >= count as u64);
+    if wait_for(LET_GO_MOST, let_go).is_none() {
+        let so_far = api.counter(LET_GO).map_err(|e| Failed::new(e.to_string()))?;
+        return Err(Failed::new(format!(
+            "of {count} who do not read {so_far} were let go in {LET_GO_MOST:?}"
+        )));
+    }
     let mut cut = 0;
     for stream in stalled {
         cut += usize::from(catch_up(&api, &session, stream, &log)?);
     }
+    if cut < count {
+        return Err(Failed::new(format!("of {count} who were let go {cut} noticed")));
+    }
     server.stop()?;
     Ok(Verdict::Passed(format!(
-        "{count} stalled readers ({cut} disconnected, all caught up), the slowest turn of another {} ms, memory \
+        "{count} stalled readers were disconnected and caught up, the slowest turn of another {} ms, memory \
          {} MiB more; {tally}",
         slowest.as_millis(),
         grown / 1024
