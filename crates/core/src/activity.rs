@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use crate::{Caller, Record, Scope, caller::is_of_its_namespace, limits::ACTIVITY_EVENTS, session::Identity};
+use crate::{
+    Caller, Record, Scope, Totals, caller::is_of_its_namespace, limits::ACTIVITY_EVENTS, session::Identity,
+};
 
 /// An event and whose it is.
 #[derive(Clone)]
@@ -14,26 +16,30 @@ pub(crate) struct News {
 }
 
 /// Where the events of all sessions pass by.
-pub(crate) struct Activity(broadcast::Sender<News>);
+pub(crate) struct Activity {
+    news: broadcast::Sender<News>,
+    pub(crate) totals: Totals,
+}
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        Self(broadcast::channel(ACTIVITY_EVENTS).0)
+        Self { news: broadcast::channel(ACTIVITY_EVENTS).0, totals: Totals::default() }
     }
 
     pub(crate) fn publish(&self, identity: &Identity, records: &[Arc<Record>]) {
-        if self.0.receiver_count() == 0 {
+        self.totals.take(records);
+        if self.news.receiver_count() == 0 {
             return;
         }
         let identity = Arc::new(identity.clone());
         for record in records {
             // Nobody listening any more is no fault.
-            drop(self.0.send(News { identity: Arc::clone(&identity), record: Arc::clone(record) }));
+            drop(self.news.send(News { identity: Arc::clone(&identity), record: Arc::clone(record) }));
         }
     }
 
     pub(crate) fn follow(&self, caller: Caller) -> ActivityFollower {
-        ActivityFollower { caller, news: self.0.subscribe() }
+        ActivityFollower { caller, news: self.news.subscribe() }
     }
 }
 

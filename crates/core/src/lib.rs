@@ -28,6 +28,7 @@ mod summary;
 #[doc(hidden)]
 pub mod testing;
 mod tool;
+mod totals;
 mod turn;
 mod turn_list;
 mod turns;
@@ -53,5 +54,6 @@ pub use session::{Accepted, Cancelled, Identity, SessionHandle};
 pub use store::*;
 pub use summary::*;
 pub use tool::*;
+pub use totals::Totals;
 pub use turn_list::{TurnChange, TurnCounts, TurnEnding, TurnQuery, TurnRow};
 pub use words::*;

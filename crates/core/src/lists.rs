@@ -3,7 +3,7 @@
 use moongate_protocol::{SessionView, TurnId};
 
 use crate::{
-    Caller, Gateway, ListQuery, Refusal, SessionHandle, SessionRow, TurnCounts, TurnQuery, TurnRow,
+    Caller, Gateway, ListQuery, Refusal, SessionHandle, SessionRow, Totals, TurnCounts, TurnQuery, TurnRow,
     gateway::require_read,
 };
 
@@ -11,6 +11,11 @@ use crate::{
 const STEP: usize = 256;
 
 impl Gateway {
+    /// What has happened since the start.
+    pub fn totals(&self) -> &Totals {
+        &self.shared.activity.totals
+    }
+
     /// A page of the sessions the caller may see, newest activity first, and how many there are in all.
     ///
     /// # Errors
