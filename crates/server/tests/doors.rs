@@ -9,7 +9,14 @@ use http::Request;
 use moongate_server::{DoorRoute, Doors, door_routes};
 
 /// Routes of the doors that need no key. Nothing is added here without a reason.
-const PUBLIC: [&str; 1] = ["GET /orra/health"];
+const PUBLIC: [&str; 5] = [
+    "GET /orra/health",
+    // Static files of a UI; nothing without `ui_dir`.
+    "GET /oxios/",
+    "GET /oxios/health",
+    "GET /oxios/health/ready",
+    "GET /oxios/{*path}",
+];
 const PREFIXES: [&str; 4] = ["/construct", "/openai/v1", "/orra", "/oxios"];
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"];
 

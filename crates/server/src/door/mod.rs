@@ -95,6 +95,17 @@ impl Rooms {
         mount(router, app, self.oxios.as_ref())
     }
 
+    /// The names of the doors that are open.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let open = [
+            self.construct.as_ref().map(|_| Construct::NAME),
+            self.openai.as_ref().map(|_| Openai::NAME),
+            self.orra.as_ref().map(|_| Orra::NAME),
+            self.oxios.as_ref().map(|_| Oxios::NAME),
+        ];
+        open.into_iter().flatten()
+    }
+
     /// Doors with listeners of their own.
     pub(crate) fn listeners(&self) -> Vec<(&'static str, SocketAddr)> {
         fn wish<D: Dialect>(it: Option<&Arc<D>>) -> Option<(&'static str, SocketAddr)> {

@@ -1,33 +1,109 @@
-//! The Oxios door.
+//! The Oxios door: clients written for Oxios 1.0.1 and its later web UIs.
 
+mod agents;
+mod chat;
+mod client;
+mod config;
+mod cursors;
+mod displayed;
+mod ending;
+mod events;
+mod fault;
+mod follow;
+mod frames;
+mod happening;
+mod history;
+mod ids;
+mod obey;
+mod pages;
+mod past;
+mod rates;
+mod ring;
+mod service;
+mod sessions;
 mod settings;
+mod show;
+mod signs;
+mod socket;
+mod stream;
+mod tickets;
+mod turn;
+mod ui;
+mod wait;
 
-use axum::response::Response;
-use http::StatusCode;
+use std::time::Instant;
 
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    response::Response,
+};
+use http::{StatusCode, request::Parts};
+use moongate_core::{Clock as _, SystemClock};
+use moongate_protocol::{Principal, Tenant};
+
+use self::fault::{Fault, refusal, refuse};
 pub use self::settings::Settings;
-use super::shared::{Carriers, Cors, Dialect, Door, Path, Place, Refused};
-use crate::reply::json;
+use super::shared::{Carriers, Cause, Cors, Dialect, Door, Head, Path, Place, Refused};
+use crate::{
+    caller::Authenticated,
+    reply::{Answer, Failure},
+};
+use moongate_protocol::ErrorCode;
 
-/// What the door keeps.
+/// What the store calls the door.
+const NAME: &str = "oxios";
+/// The socket's path.
+const STREAM: &str = "/api/chat/stream";
+/// Characters of a path that a refusal repeats.
+const PATH_CHARS: usize = 200;
+
+/// Whose sockets, frames and events.
+type Owner = (Tenant, Principal);
+
+/// What the door keeps, all of it in memory.
 pub(crate) struct Oxios {
     settings: Settings,
+    tickets: tickets::Tickets,
+    cursors: cursors::Cursors,
+    sockets: stream::Sockets,
+    rings: events::Rings,
+    rates: rates::Rates,
+    displayed: displayed::Displayed,
+    config: config::Config,
+    began: Instant,
 }
 
 impl Oxios {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            tickets: tickets::Tickets::default(),
+            cursors: cursors::Cursors::new(SystemClock.now()),
+            sockets: stream::Sockets::default(),
+            rings: events::Rings::default(),
+            rates: rates::Rates::new(settings.requests_per_minute),
+            displayed: displayed::Displayed::default(),
+            config: config::Config,
+            began: Instant::now(),
+            settings,
+        }
     }
 }
 
-/// The body of a refusal.
-#[derive(serde::Serialize)]
-struct Body<'a> {
-    error: &'a str,
+/// The caller of a route, within its key's rate.
+struct User(Authenticated);
+
+impl FromRequestParts<Door<Oxios>> for User {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door<Oxios>) -> Result<Self, Fault> {
+        let caller = Authenticated::from_request_parts(parts, door).await?;
+        door.rates.take(&caller).map_err(Fault::too_often)?;
+        Ok(Self(caller))
+    }
 }
 
 impl Dialect for Oxios {
-    const NAME: &'static str = "oxios";
+    const NAME: &'static str = NAME;
 
     fn place(&self) -> Place {
         Place {
@@ -35,20 +111,94 @@ impl Dialect for Oxios {
             listen: self.settings.listen,
             hosts: self.settings.allowed_hosts.clone(),
             origins: self.settings.allowed_origins.clone(),
-            carriers: Carriers::default(),
+            carriers: Carriers { query: self.settings.allow_query_token, refuses_query: true },
         }
     }
 
+    fn faults(&self) -> Vec<(String, String)> {
+        self.settings.faults()
+    }
+
     fn paths(&self) -> Vec<Path<Door<Self>>> {
-        Vec::new()
+        let mut paths = vec![
+            Path::get("/health", service::health).public(),
+            Path::get("/health/ready", service::ready).public(),
+            match self.settings.public_metrics {
+                true => Path::get("/metrics", service::public_metrics).public(),
+                false => Path::get("/metrics", service::metrics),
+            },
+            Path::get("/", ui::serve).public(),
+            Path::get("/{*path}", ui::serve).public(),
+            Path::any("/api/{*rest}", unsupported),
+            Path::any("/openapi.json", unsupported),
+            Path::any("/api-docs", unsupported),
+            Path::any("/api-docs/{*rest}", unsupported),
+        ];
+        paths.extend(talking());
+        paths.extend(looking());
+        paths
     }
 
     fn refuse(&self, refused: &Refused) -> Response {
-        let status = StatusCode::from_u16(refused.failure.code().status());
-        json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &Body { error: refused.failure.message() })
+        match refused.cause {
+            Cause::Credential => refusal(StatusCode::UNAUTHORIZED, "unauthorized"),
+            _ => refuse(&refused.failure),
+        }
     }
 
     fn cors(&self) -> Cors {
-        Cors { methods: "GET, POST, PUT, PATCH, DELETE", headers: "Authorization, Content-Type", exposes: "" }
+        Cors {
+            methods: "GET, POST, PUT, PATCH, DELETE",
+            headers: "Authorization, Content-Type, Last-Event-ID",
+            exposes: "Retry-After",
+        }
     }
+
+    fn ticket(&self, head: &Head<'_>) -> Option<Answer<Authenticated>> {
+        if head.uri.path() != STREAM {
+            return None;
+        }
+        let pairs = head.uri.query()?.split('&');
+        let ticket = pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "ticket")?.1;
+        let caller = self.tickets.redeem(ticket, stream::origin(head.headers), tokio::time::Instant::now());
+        Some(caller.ok_or_else(|| Failure::new(ErrorCode::Unauthorized, "unauthorized")))
+    }
+}
+
+/// Routes that say something or decide something.
+fn talking() -> Vec<Path<Door<Oxios>>> {
+    vec![
+        Path::post("/api/chat", chat::post),
+        Path::post("/api/chat/ticket", stream::ticket),
+        Path::get(STREAM, stream::open).socket(),
+        Path::post("/api/agents/{id}/kill", agents::kill),
+    ]
+}
+
+/// Routes that show something, and what is done to it.
+fn looking() -> Vec<Path<Door<Oxios>>> {
+    vec![
+        Path::get("/api/sessions", sessions::list),
+        Path::get("/api/sessions/{id}", sessions::show),
+        Path::delete("/api/sessions/{id}", sessions::delete),
+        Path::post("/api/sessions/prune", sessions::prune),
+        Path::get("/api/sessions/{id}/tool-calls", sessions::tool_calls),
+        Path::get("/api/events", events::follow),
+        Path::get("/api/agents", agents::list),
+        Path::get("/api/agents/{id}", agents::show),
+        Path::get("/api/agents/{id}/trace", agents::trace),
+        Path::get("/api/agents/{id}/logs", agents::logs),
+        Path::get("/api/config", config::show),
+        Path::put("/api/config", config::change),
+        Path::patch("/api/config", config::change),
+        Path::get("/api/status", service::status),
+        Path::get("/api/metrics", service::metrics),
+    ]
+}
+
+/// Everything of Oxios that is not here.
+async fn unsupported(State(_): State<Door<Oxios>>, User(_): User, request: Request) -> Response {
+    let path: String = request.uri().path().chars().filter(|c| !c.is_control()).take(PATH_CHARS).collect();
+    let method = request.method();
+    refusal(StatusCode::NOT_FOUND, &format!("not supported by this server: {method} {path}"))
 }

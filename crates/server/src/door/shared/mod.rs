@@ -14,7 +14,7 @@ mod places;
 pub(crate) use self::{
     carrier::Carriers,
     cors::Cors,
-    dialect::{Cause, Dialect, Door, Place, Refused},
+    dialect::{Cause, Dialect, Door, Head, Place, Refused},
     mount::{mount, own_listener},
     path::{Access, Path},
     places::Places,

@@ -43,7 +43,12 @@ fn routes<D: Dialect>(app: &App, it: &Arc<D>, listener: Option<(SocketAddr, bool
     let mut router = Router::new();
     for path in it.paths() {
         let layer = from_fn_with_state(guard(path.access), gate::pass::<D>);
-        router = router.route(path.path, path.handler.route_layer(layer));
+        let handler = match path.method {
+            Some(_) => path.handler.route_layer(layer),
+            // A handler of all methods is a fallback, which is no route of its own.
+            None => path.handler.layer(layer),
+        };
+        router = router.route(path.path, handler);
     }
     let open = || from_fn_with_state(guard(Access::Public), gate::pass::<D>);
     router

@@ -16,13 +16,13 @@ const SUBPROTOCOL: &str = "moongate.v1";
 const KEY_CHARS: usize = 24;
 
 /// A request that becomes a WebSocket once `response` is sent.
-pub(super) struct Accepted {
-    pub(super) response: Response,
-    pub(super) upgrade: OnUpgrade,
+pub(crate) struct Accepted {
+    pub(crate) response: Response,
+    pub(crate) upgrade: OnUpgrade,
 }
 
 /// Checks the handshake and prepares its answer.
-pub(super) fn accept(request: &mut Request) -> Answer<Accepted> {
+pub(crate) fn accept(request: &mut Request) -> Answer<Accepted> {
     let headers = request.headers();
     let refused = |why: &str| Failure::invalid(format!("this is a WebSocket: {why}"));
     if !has_token(headers, &header::CONNECTION, "upgrade")

@@ -1,7 +1,7 @@
 //! One WebSocket for many sessions.
 
 mod frames;
-mod handshake;
+pub(crate) mod handshake;
 pub(crate) mod settings;
 mod socket;
 
