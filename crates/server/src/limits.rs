@@ -47,6 +47,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 pub const WS_SILENCE: Duration = Duration::from_secs(60);
 /// How long a stream has to say goodbye.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// How long a client that does not read has to take the reason why it is closed.
+pub const SLOW_GRACE: Duration = Duration::from_secs(5);
 /// Longest `Prefer: wait`, in seconds.
 pub const PREFER_WAIT_SECS: u64 = 600;
 /// Longest long poll, in seconds.

@@ -8,9 +8,9 @@ use axum::{
     routing::{delete, post},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use moongate_core::{Accepted, Follower, Refusal, SessionHandle, StoreError};
+use moongate_core::{Follower, SessionHandle, StoreError};
 use moongate_protocol::{
-    Cancel, ErrorCode, Idempotency, IdempotencyKey, InputId, NewInput, Position, Seq, SessionId, TurnId,
+    Cancel, ErrorCode, Idempotency, IdempotencyKey, InputId, NewInput, SessionId, TurnId,
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -21,7 +21,7 @@ use tokio::{
 use utoipa::ToSchema;
 
 use super::{
-    input_turn::{InputTurn, Outcome},
+    outcome::Outcome,
     parts::InputBody,
     sse,
     views::{AcceptedBody, CancelledBody, TurnBody},
@@ -30,6 +30,7 @@ use crate::{
     App,
     body::{FileJson, OptionalJson, parse},
     caller::Authenticated,
+    door::shared::{InputTurn, followed},
     extract::{Id, Ids, wants_events},
     limits::PREFER_WAIT_SECS,
     reply::{Answer, Failure, json, no_content, ok},
@@ -103,21 +104,6 @@ async fn submit(
         Wish::Stream => stream(app, caller, session, input).await,
         Wish::Result(patience) => result(&session, input, patience).await,
     }
-}
-
-/// Submits and follows: let in before the input, so that nothing of its turn is missed and nothing is read
-/// from the store.
-async fn followed(session: &SessionHandle, input: NewInput) -> Result<(Accepted, Follower), Refusal> {
-    let follower = session.follow_live();
-    let before = follower.head();
-    let accepted = session.submit(input).await?;
-    let at = accepted.position;
-    if at.epoch == before.epoch && at.seq > before.seq {
-        return Ok((accepted, follower));
-    }
-    // The same submission again: its turn began, and perhaps ended, before.
-    let before = Position { epoch: at.epoch, seq: Seq(at.seq.0.saturating_sub(1)) };
-    Ok((accepted, session.follow(Some(before))))
 }
 
 async fn stream(app: App, caller: Authenticated, session: SessionHandle, input: NewInput) -> Answer {

@@ -3,11 +3,11 @@
 mod activity;
 mod asks;
 mod events;
-mod input_turn;
 mod inputs;
 mod keys;
 mod logs;
 mod meta;
+mod outcome;
 mod parts;
 mod sessions;
 mod sse;

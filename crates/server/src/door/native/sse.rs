@@ -10,10 +10,10 @@ use moongate_core::{Encoding, Follower, Frame, FrameBody, Record, StoreError};
 use moongate_protocol::Notice;
 use serde::Serialize;
 
-use super::input_turn::{InputTurn, Relation};
 use crate::{
     App,
     caller::Authenticated,
+    door::shared::{InputTurn, Relation},
     life::{Life, Sign},
     reply::Failure,
 };

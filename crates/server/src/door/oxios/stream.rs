@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     caller::Authenticated,
-    door::{native::ws::handshake, shared::Door},
+    door::shared::{Door, handshake},
     reply::{Failure, json},
 };
 
@@ -119,7 +119,7 @@ pub(super) async fn open(
     let Some(place) = Place::take(&door, owner) else {
         return Ok(refusal(StatusCode::TOO_MANY_REQUESTS, "too many sockets"));
     };
-    let accepted = handshake::accept(&mut request)?;
+    let accepted = handshake::accept(&mut request, &[])?;
     let peer = request.extensions_mut().remove::<crate::address::Peer>();
     let (tasks, upgrade) = (door.app().tasks().clone(), accepted.upgrade);
     tasks.spawn(async move {

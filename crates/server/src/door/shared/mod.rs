@@ -5,11 +5,17 @@
 
 mod carrier;
 mod cors;
-mod dialect;
+pub(crate) mod dialect;
+pub(crate) mod following;
 mod gate;
+pub(crate) mod handshake;
 mod mount;
+pub(crate) mod outbox;
 mod path;
 mod places;
+pub(crate) mod rate;
+pub(crate) mod socket;
+pub(crate) mod turn;
 
 pub(crate) use self::{
     carrier::Carriers,
@@ -18,4 +24,5 @@ pub(crate) use self::{
     mount::{mount, own_listener},
     path::{Access, Path},
     places::Places,
+    turn::{InputTurn, Relation, followed},
 };

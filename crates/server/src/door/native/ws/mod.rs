@@ -1,7 +1,6 @@
 //! One WebSocket for many sessions.
 
 mod frames;
-pub(crate) mod handshake;
 pub(crate) mod settings;
 mod socket;
 
@@ -10,13 +9,18 @@ use axum::{
     response::Response,
     routing::get,
 };
+use http::{HeaderMap, header};
 
 use crate::{
     App,
-    caller::Authenticated,
-    reply::Answer,
+    caller::{Authenticated, BEARER_SUBPROTOCOL},
+    door::shared::handshake,
+    reply::{Answer, Failure},
     route::{Route, Shape},
 };
+
+/// The door's frames.
+const SUBPROTOCOL: &str = "moongate.v1";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -27,7 +31,8 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn open(State(app): State<App>, caller: Authenticated, mut request: Request) -> Answer<Response> {
-    let accepted = handshake::accept(&mut request)?;
+    check_subprotocol(request.headers())?;
+    let accepted = handshake::accept(&mut request, &[SUBPROTOCOL])?;
     let peer = request.extensions_mut().remove::<crate::address::Peer>();
     let tasks = app.tasks().clone();
     let upgrade = accepted.upgrade;
@@ -41,4 +46,17 @@ async fn open(State(app): State<App>, caller: Authenticated, mut request: Reques
         }
     });
     Ok(accepted.response)
+}
+
+/// A client that named other subprotocols than the door's speaks something else.
+fn check_subprotocol(headers: &HeaderMap) -> Answer<()> {
+    let (mut named, mut others) = (false, false);
+    for name in handshake::tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
+        named |= name == SUBPROTOCOL;
+        others |= name != SUBPROTOCOL || name.starts_with(BEARER_SUBPROTOCOL);
+    }
+    if named || !others {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!("this WebSocket speaks the subprotocol {SUBPROTOCOL}")))
 }

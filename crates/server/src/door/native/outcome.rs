@@ -1,68 +1,10 @@
-//! Watching one input's turn from its acceptance to its end.
+//! What an input's turn came to.
 
 use moongate_core::{Frame, FrameBody};
-use moongate_protocol::{Event, InputId, Part, Role, StopReason, TurnId, UsageTotal};
+use moongate_protocol::{Event, InputId, Part, Role, StopReason, UsageTotal};
 
 use super::views::{Ending, ToolCallBody, TurnBody, TurnError};
-
-/// Which turn an input set off, as far as it is known.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InputTurn {
-    input: InputId,
-    turn: Option<TurnId>,
-}
-
-/// What a frame is to an input's turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Relation {
-    /// None.
-    Foreign,
-    /// A part of it.
-    Part,
-    /// Its end.
-    End,
-}
-
-impl InputTurn {
-    pub(crate) fn of(input: InputId) -> Self {
-        Self { input, turn: None }
-    }
-
-    /// What the frame is to the turn.
-    pub(crate) fn relation(&mut self, frame: &Frame) -> Relation {
-        match &frame.body {
-            FrameBody::Event(record) => match record.envelope() {
-                Ok(envelope) => self.relation_to(&envelope.event),
-                Err(_) => Relation::Foreign,
-            },
-            FrameBody::Delta(delta) if self.turn == Some(delta.turn) => Relation::Part,
-            FrameBody::Notice(_) if self.turn.is_some() && frame.turn() == self.turn => Relation::Part,
-            FrameBody::Delta(_) | FrameBody::Notice(_) | FrameBody::Reset(_) => Relation::Foreign,
-        }
-    }
-
-    fn relation_to(&mut self, event: &Event) -> Relation {
-        match event {
-            Event::TurnStarted(started) if started.inputs.contains(&self.input) => {
-                self.turn = Some(started.turn);
-            }
-            // An input that joined a running turn.
-            Event::MessageCompleted(message) if message.input == Some(self.input) => {
-                self.turn = Some(message.turn);
-            }
-            Event::InputWithdrawn(gone) if gone.input == self.input => return Relation::End,
-            Event::SessionDeleted(_) => return Relation::End,
-            _ => {}
-        }
-        match event.turn() {
-            Some(turn) if self.turn == Some(turn) => match event.ends_turn() {
-                Some(_) => Relation::End,
-                None => Relation::Part,
-            },
-            _ => Relation::Foreign,
-        }
-    }
-}
+use crate::door::shared::{InputTurn, Relation};
 
 /// The fold of an input's turn to its result.
 pub(crate) struct Outcome {
@@ -105,8 +47,8 @@ impl Outcome {
     /// The result of a turn that is over.
     pub(crate) fn body(self) -> TurnBody {
         TurnBody {
-            input: self.watch.input,
-            turn: self.watch.turn,
+            input: self.watch.input(),
+            turn: self.watch.turn(),
             ending: self.ending.unwrap_or(Ending::Withdrawn),
             text: self.text,
             stop_reason: self.stop_reason,

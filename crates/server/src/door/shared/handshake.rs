@@ -5,13 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::{
-    caller::BEARER_SUBPROTOCOL,
-    reply::{Answer, Failure},
-};
+use crate::reply::{Answer, Failure};
 
-/// The door's frames.
-const SUBPROTOCOL: &str = "moongate.v1";
 /// Characters of a handshake's key: 16 bytes in base64.
 const KEY_CHARS: usize = 24;
 
@@ -21,8 +16,12 @@ pub(crate) struct Accepted {
     pub(crate) upgrade: OnUpgrade,
 }
 
-/// Checks the handshake and prepares its answer.
-pub(crate) fn accept(request: &mut Request) -> Answer<Accepted> {
+/// Checks the handshake and prepares its answer. Of the subprotocols the client offers the first of `speaks` is
+/// selected; where it offers none of them, none is.
+///
+/// # Errors
+/// When the request does not become a WebSocket.
+pub(crate) fn accept(request: &mut Request, speaks: &[&'static str]) -> Answer<Accepted> {
     let headers = request.headers();
     let refused = |why: &str| Failure::invalid(format!("this is a WebSocket: {why}"));
     if !has_token(headers, &header::CONNECTION, "upgrade")
@@ -37,7 +36,8 @@ pub(crate) fn accept(request: &mut Request) -> Answer<Accepted> {
     let accept = key.map(|key| derive_accept_key(key.as_bytes()));
     let accept = accept.and_then(|accept| HeaderValue::try_from(accept).ok());
     let accept = accept.ok_or_else(|| refused("send a sec-websocket-key"))?;
-    let speaks = subprotocol(headers)?;
+    let offered = |name: &&str| tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == *name);
+    let selected = speaks.iter().copied().find(offered);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let upgrade = upgrade.ok_or_else(|| refused("this connection cannot become one"))?;
     let mut response = Response::new(Body::empty());
@@ -46,30 +46,18 @@ pub(crate) fn accept(request: &mut Request) -> Answer<Accepted> {
     out.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     out.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     out.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if speaks {
-        out.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if let Some(selected) = selected {
+        out.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(selected));
     }
     Ok(Accepted { response, upgrade })
-}
-
-/// Whether the client named the door's subprotocol. One that named others speaks something else.
-fn subprotocol(headers: &HeaderMap) -> Answer<bool> {
-    let (mut named, mut others) = (false, false);
-    for name in tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
-        named |= name == SUBPROTOCOL;
-        others |= name != SUBPROTOCOL || name.starts_with(BEARER_SUBPROTOCOL);
-    }
-    if named || !others {
-        return Ok(named);
-    }
-    Err(Failure::invalid(format!("this WebSocket speaks the subprotocol {SUBPROTOCOL}")))
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+/// The entries of a header that lists.
+pub(crate) fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }

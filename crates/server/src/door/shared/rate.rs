@@ -1,0 +1,134 @@
+//! What one key may use: inputs in a minute, sockets and turns at once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use moongate_protocol::KeyId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::KNOWN_KEYS;
+
+/// How often a key may do something in a minute. All of a minute's share may be used at once.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    per_minute: u32,
+    buckets: Mutex<HashMap<Option<KeyId>, Bucket>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+}
+
+impl Rate {
+    /// So often a minute; 0 for as often as one likes.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self { per_minute, buckets: Mutex::default() }
+    }
+
+    /// Uses one of the key's share.
+    ///
+    /// # Errors
+    /// How long to wait, when it is used up.
+    pub(crate) fn take(&self, key: Option<KeyId>) -> Result<(), Duration> {
+        self.take_at(key, Instant::now())
+    }
+
+    fn take_at(&self, key: Option<KeyId>, now: Instant) -> Result<(), Duration> {
+        if self.per_minute == 0 {
+            return Ok(());
+        }
+        let most = f64::from(self.per_minute);
+        let a_second = most / 60.0;
+        let refill = |bucket: &Bucket| {
+            let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * a_second;
+            (bucket.left + gained).min(most)
+        };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= KNOWN_KEYS && !buckets.contains_key(&key) {
+            // A full bucket says nothing.
+            buckets.retain(|_, bucket| refill(bucket) < most);
+        }
+        let bucket = buckets.entry(key).or_insert(Bucket { left: most, at: now });
+        *bucket = Bucket { left: refill(bucket), at: now };
+        if bucket.left < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - bucket.left) / a_second));
+        }
+        bucket.left -= 1.0;
+        Ok(())
+    }
+}
+
+/// How much of something a key may have at once.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    per_key: usize,
+    keys: Mutex<HashMap<Option<KeyId>, Arc<Semaphore>>>,
+}
+
+/// One of them, given back when dropped.
+pub(crate) type Share = OwnedSemaphorePermit;
+
+impl Shares {
+    /// So much for each key.
+    pub(crate) fn new(per_key: usize) -> Self {
+        Self { per_key, keys: Mutex::default() }
+    }
+
+    /// One more now, or none.
+    pub(crate) fn try_take(&self, key: Option<KeyId>) -> Option<Share> {
+        self.of(key).try_acquire_owned().ok()
+    }
+
+    /// Waits for one, first come, first served.
+    pub(crate) fn take(&self, key: Option<KeyId>) -> impl Future<Output = Option<Share>> + Send + use<> {
+        let share = self.of(key).acquire_owned();
+        async move { share.await.ok() }
+    }
+
+    fn of(&self, key: Option<KeyId>) -> Arc<Semaphore> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if !keys.contains_key(&key) {
+            // Whoever has none keeps none: only keys in use stay.
+            keys.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        Arc::clone(keys.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.per_key))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minutes_share_may_be_used_at_once_and_comes_back_evenly() {
+        let (rate, now) = (Rate::new(60), Instant::now());
+        for _ in 0..60 {
+            assert_eq!(rate.take_at(None, now), Ok(()));
+        }
+        let wait = rate.take_at(None, now).unwrap_err();
+        assert!(wait > Duration::from_millis(900) && wait <= Duration::from_secs(1), "{wait:?}");
+        assert_eq!(rate.take_at(None, now + Duration::from_millis(1001)), Ok(()));
+        assert!(rate.take_at(None, now + Duration::from_millis(1001)).is_err());
+        let other = moongate_core::Ids::default().make(KeyId::new);
+        assert_eq!(rate.take_at(Some(other), now), Ok(()));
+    }
+
+    #[test]
+    fn shares_come_back_and_leave_nothing_behind() {
+        let shares = Shares::new(2);
+        let ids = moongate_core::Ids::default();
+        let held = [shares.try_take(None).unwrap(), shares.try_take(None).unwrap()];
+        assert!(shares.try_take(None).is_none());
+        drop(held);
+        assert!(shares.try_take(None).is_some());
+        for _ in 0..100 {
+            assert!(shares.try_take(Some(ids.make(KeyId::new))).is_some());
+        }
+        assert!(shares.keys.lock().unwrap().len() <= 2);
+    }
+}

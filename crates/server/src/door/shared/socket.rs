@@ -1,0 +1,273 @@
+//! One WebSocket of a door: read at all times, written as fast as its client reads, pinged, ended with its key.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{extract::Request, response::Response};
+use bytes::Bytes;
+use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message, Utf8Bytes,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
+};
+
+use super::{
+    handshake,
+    outbox::{Full, Outbox, Outgoing},
+};
+use crate::{
+    App,
+    address::Peer,
+    caller::Authenticated,
+    door::native::ws::settings,
+    life::{Life, Sign},
+    limits::{CLOSE_GRACE, SLOW_GRACE},
+    reply::Failure,
+};
+
+/// Pings a client may leave unanswered.
+const UNANSWERED: u8 = 2;
+
+/// What a socket may hold, and how often it is pinged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Subprotocols the door selects where they are offered; none has to be.
+    pub(crate) speaks: &'static [&'static str],
+    /// Bytes of a client's message.
+    pub(crate) message_bytes: usize,
+    /// Frames that wait for the client.
+    pub(crate) frames: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+    /// How often it is pinged.
+    pub(crate) ping: Duration,
+}
+
+/// What came from a socket.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A text, while the key was still valid.
+    Text(Utf8Bytes),
+    /// Bytes that are no text.
+    Binary,
+    /// The server will go away; said once.
+    Draining,
+    /// It is over.
+    Ended(End),
+}
+
+/// Why a socket is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client went away, or answers no ping.
+    Gone,
+    /// The key is no longer valid.
+    Revoked,
+    /// The client does not read.
+    Slow,
+    /// The server goes away.
+    GoingAway,
+    /// The client's message is too large.
+    TooLarge,
+    /// The client does not speak WebSocket.
+    Protocol(CloseCode),
+}
+
+/// A WebSocket whose frames are `F`.
+pub(crate) struct Socket<F> {
+    stream: WebSocketStream<TokioIo<Upgraded>>,
+    life: Life,
+    outbox: Outbox<F>,
+    /// Control frames wait for nobody.
+    ping: Option<Message>,
+    unflushed: bool,
+    ping_every: Duration,
+    next_ping: Pin<Box<Sleep>>,
+    unanswered: u8,
+}
+
+/// Answers the upgrade and lives the socket in a task of the server's own.
+///
+/// # Errors
+/// When the request does not become a WebSocket.
+pub(crate) fn upgrade<F: Outgoing, L: Future<Output = ()> + Send + 'static>(
+    app: &App,
+    caller: Authenticated,
+    mut request: Request,
+    bounds: Bounds,
+    live: impl FnOnce(Socket<F>) -> L + Send + 'static,
+) -> Result<Response, Failure> {
+    let accepted = handshake::accept(&mut request, bounds.speaks)?;
+    let peer = request.extensions_mut().remove::<Peer>();
+    let (app, upgrade) = (app.clone(), accepted.upgrade);
+    let tasks = app.tasks().clone();
+    tasks.spawn(async move {
+        // Held as long as the socket: it still counts as one of the open connections.
+        let _peer = peer;
+        let kill = app.kill().clone();
+        let lived = async {
+            if let Some(socket) = Socket::open(&app, caller, upgrade, bounds).await {
+                live(socket).await;
+            }
+        };
+        tokio::select! {
+            () = lived => {}
+            () = kill.cancelled() => {}
+        }
+    });
+    Ok(accepted.response)
+}
+
+impl<F: Outgoing> Socket<F> {
+    async fn open(app: &App, caller: Authenticated, upgrade: OnUpgrade, bounds: Bounds) -> Option<Self> {
+        let upgraded = timeout(app.limits().head_timeout, upgrade).await.ok()?.ok()?;
+        let config = settings::config()
+            .max_message_size(Some(bounds.message_bytes))
+            .max_frame_size(Some(bounds.message_bytes));
+        let stream =
+            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        Some(Self {
+            stream,
+            life: Life::of_websocket(app, caller),
+            outbox: Outbox::new(bounds.frames, bounds.bytes),
+            ping: None,
+            unflushed: false,
+            ping_every: bounds.ping,
+            next_ping: Box::pin(sleep(bounds.ping)),
+            unanswered: 0,
+        })
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn caller(&self) -> &Authenticated {
+        self.life.caller()
+    }
+
+    /// Queues a frame; it is written while [`Socket::next`] is waited for.
+    ///
+    /// # Errors
+    /// `Slow` when the client does not read.
+    pub(crate) fn say(&mut self, frame: F) -> Result<(), End> {
+        self.outbox.push(frame).map_err(|Full| End::Slow)
+    }
+
+    /// Waits for something from the client or about its life, and writes meanwhile. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Heard {
+        loop {
+            let heard = tokio::select! {
+                biased;
+                message = poll_fn(|cx| drive(&mut self.stream, &mut self.outbox, &mut self.ping, &mut self.unflushed, cx)) => {
+                    self.hear(message)
+                }
+                sign = self.life.sign() => match sign {
+                    Sign::Beat => None,
+                    Sign::Draining => Some(Heard::Draining),
+                    Sign::Over => Some(Heard::Ended(self.over())),
+                },
+                () = &mut self.next_ping => self.ping(),
+            };
+            if let Some(heard) = heard {
+                return heard;
+            }
+        }
+    }
+
+    /// Writes what waits, says why it ends, and ends.
+    pub(crate) async fn close(mut self, code: CloseCode, reason: &'static str) {
+        let slow = code == CloseCode::Again;
+        if slow {
+            self.life.app().metrics().stalled.add();
+            self.outbox.clear();
+        }
+        let goodbye = async {
+            while let Some(frame) = self.outbox.pop() {
+                let Some(message) = text(frame) else { continue };
+                if self.stream.feed(message).await.is_err() {
+                    return;
+                }
+            }
+            // Whether the client still hears it is its own affair.
+            let reason = Utf8Bytes::from_static(reason);
+            drop(self.stream.close(Some(CloseFrame { code, reason })).await);
+            while let Some(Ok(_)) = self.stream.next().await {}
+        };
+        drop(timeout(if slow { SLOW_GRACE } else { CLOSE_GRACE }, goodbye).await);
+    }
+
+    fn hear(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Option<Heard> {
+        self.unanswered = 0;
+        let ended = match message {
+            None => End::Gone,
+            Some(Err(error)) => match settings::close_code(&error) {
+                None => End::Gone,
+                Some(CloseCode::Size) => End::TooLarge,
+                Some(code) => End::Protocol(code),
+            },
+            Some(Ok(_)) if self.life.is_revoked() => End::Revoked,
+            Some(Ok(Message::Text(text))) => return Some(Heard::Text(text)),
+            Some(Ok(Message::Binary(_))) => return Some(Heard::Binary),
+            // The answer to a close goes out when the stream is read to its end.
+            Some(Ok(_)) => return None,
+        };
+        Some(Heard::Ended(ended))
+    }
+
+    fn over(&self) -> End {
+        if self.life.app().closing().is_cancelled() { End::GoingAway } else { End::Revoked }
+    }
+
+    fn ping(&mut self) -> Option<Heard> {
+        self.next_ping.as_mut().reset(Instant::now() + self.ping_every);
+        if self.unanswered >= UNANSWERED {
+            return Some(Heard::Ended(End::Gone));
+        }
+        self.unanswered += 1;
+        self.ping = Some(Message::Ping(Bytes::new()));
+        None
+    }
+}
+
+/// Writes as much as the client takes, then reads.
+fn drive<F: Outgoing>(
+    stream: &mut WebSocketStream<TokioIo<Upgraded>>,
+    outbox: &mut Outbox<F>,
+    ping: &mut Option<Message>,
+    unflushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Message, tungstenite::Error>>> {
+    let mut stream = Pin::new(stream);
+    while ping.is_some() || !outbox.is_empty() {
+        match stream.as_mut().poll_ready(cx) {
+            Poll::Pending => break,
+            Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Poll::Ready(Ok(())) => {}
+        }
+        let Some(message) = ping.take().or_else(|| outbox.pop().and_then(text)) else { continue };
+        if let Err(error) = stream.as_mut().start_send(message) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        *unflushed = true;
+    }
+    if *unflushed {
+        match stream.as_mut().poll_flush(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Poll::Ready(Ok(())) => *unflushed = false,
+        }
+    }
+    stream.as_mut().poll_next(cx)
+}
+
+fn text<F: Outgoing>(frame: F) -> Option<Message> {
+    Utf8Bytes::try_from(frame.encode()).ok().map(Message::Text)
+}
