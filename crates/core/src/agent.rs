@@ -3,9 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use moongate_protocol::{AgentName, AgentSnapshot, ErrorCode, ModelName, PolicyPreset, ToolName, ToolSpec};
+use moongate_protocol::{
+    AgentName, AgentSnapshot, ErrorCode, ModelName, Namespace, PolicyPreset, ToolName, ToolSpec,
+};
 
-use crate::{CallSettings, Models, Refusal, Toolbox};
+use crate::{CallSettings, Models, Refusal, ToolPolicies, Toolbox};
 
 /// A named agent.
 #[derive(Clone, Debug)]
@@ -61,6 +63,8 @@ pub struct Catalog {
     pub models: Arc<dyn Models>,
     /// All tools.
     pub tools: Toolbox,
+    /// Which of them a namespace may use.
+    pub tool_policies: ToolPolicies,
 }
 
 impl Catalog {
@@ -77,11 +81,12 @@ impl Catalog {
         })
     }
 
-    /// What a model is told of the agent's tools.
-    pub(crate) fn tool_specs(&self, agent: &Agent) -> Arc<[ToolSpec]> {
+    /// What a model is told of the agent's tools that may be used in a namespace.
+    pub(crate) fn tool_specs(&self, agent: &Agent, namespace: &Namespace) -> Arc<[ToolSpec]> {
         agent
             .tools
             .iter()
+            .filter(|name| self.tool_policies.allow(namespace, name.as_str()))
             .filter_map(|name| self.tools.get(name.as_str()))
             .map(|t| t.spec().clone())
             .collect()

@@ -23,14 +23,14 @@ pub struct BilledCall {
 }
 
 /// A change of the approvals that wait for somebody.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApprovalChange {
-    /// Somebody has to decide.
-    Open(ApprovalId, Timestamp),
-    /// Somebody did.
-    Close(ApprovalId),
-    /// The turn is over: nobody has to decide anything any more.
-    CloseAll,
+    /// Somebody has to decide, since this event and until this time.
+    Open(ApprovalId, Seq, Timestamp),
+    /// Somebody did, with this event and then.
+    Close(ApprovalId, Seq, Timestamp),
+    /// The turn is over, with this event and since then: nobody has to decide anything any more.
+    CloseAll(Seq, Timestamp),
 }
 
 /// What one append's events lead to.
@@ -98,21 +98,23 @@ impl Derived {
                 cost: usage.cost,
             }),
             Event::ApprovalRequested(request) => {
-                self.approvals.push(ApprovalChange::Open(request.approval, request.expires_at));
+                let asked = ApprovalChange::Open(request.approval, envelope.seq, request.expires_at);
+                self.approvals.push(asked);
             }
             Event::ApprovalResolved(resolved) => {
-                self.approvals.push(ApprovalChange::Close(resolved.approval));
+                let decided = ApprovalChange::Close(resolved.approval, envelope.seq, envelope.at);
+                self.approvals.push(decided);
             }
-            Event::TurnCompleted(end) => self.end(end.turn, envelope.at, TurnEnding::Completed),
-            Event::TurnFailed(end) => self.end(end.turn, envelope.at, TurnEnding::Failed),
-            Event::TurnCancelled(end) => self.end(end.turn, envelope.at, TurnEnding::Cancelled),
+            Event::TurnCompleted(end) => self.end(end.turn, envelope, TurnEnding::Completed),
+            Event::TurnFailed(end) => self.end(end.turn, envelope, TurnEnding::Failed),
+            Event::TurnCancelled(end) => self.end(end.turn, envelope, TurnEnding::Cancelled),
             _ => {}
         }
     }
 
-    fn end(&mut self, turn: TurnId, at: Timestamp, ending: TurnEnding) {
-        self.approvals.push(ApprovalChange::CloseAll);
-        self.turns.push(TurnChange::Ended(turn, at, ending));
+    fn end(&mut self, turn: TurnId, envelope: &Envelope, ending: TurnEnding) {
+        self.approvals.push(ApprovalChange::CloseAll(envelope.seq, envelope.at));
+        self.turns.push(TurnChange::Ended(turn, envelope.at, ending));
     }
 
     fn take_text(&mut self, seq: Seq, parts: &[Part]) {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
+use moongate_protocol::{
+    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Append, AuditEntry, Beginning, Bill, Caller, Derived, Fence, Gateway, IdempotencyRow, KeyRow, ListQuery,
-    MemoryStore, PendingApproval, Record, Refusal, SearchHit, SessionHandle, SessionRow, Store, StoreError,
-    TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow, session::Place,
+    Append, ApprovalQuery, ApprovalRow, AuditEntry, Beginning, Bill, Caller, Derived, Fence, Gateway,
+    IdempotencyRow, KeyRow, ListQuery, MemoryStore, Record, Refusal, SearchHit, SessionHandle, SessionRow,
+    Store, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow, session::Place,
 };
 
 /// A session that ends with this value: its turn is stopped, its log forgotten.
@@ -169,8 +171,16 @@ impl Store for Fleeting {
         self.kept.bill(bill).await
     }
 
-    async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError> {
-        self.log.open_approvals(tenant).await
+    async fn approvals(
+        &self,
+        tenant: &Tenant,
+        query: &ApprovalQuery,
+    ) -> Result<Vec<ApprovalRow>, StoreError> {
+        self.log.approvals(tenant, query).await
+    }
+
+    async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+        self.log.approval(tenant, id).await
     }
 
     async fn delete(&self, session: SessionId, fence: Fence) -> Result<(), StoreError> {

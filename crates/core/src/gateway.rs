@@ -16,6 +16,7 @@ pub(crate) use crate::turns::TurnPermit;
 use crate::{
     ActivityFollower, Caller, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Store,
     activity::{Activity, sees},
+    expiry::Expiries,
     session::{Identity, Place, SessionHandle, Slot},
     turns::Turns,
 };
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) turns: Turns,
     pub(crate) tasks: TaskTracker,
     pub(crate) activity: Activity,
+    /// The sessions that wait for a person.
+    pub(crate) expiries: Expiries,
     /// A session's actor ended with its turn unfinished, because its log took no append.
     pub(crate) broken_off: AtomicBool,
     /// No new work.
@@ -68,6 +71,7 @@ impl Shared {
     /// Drops a deleted session's slot.
     pub(crate) fn forget(&self, session: SessionId) {
         self.slots().remove(&session);
+        self.expiries.set(session, None);
     }
 
     /// Drops slots without actor and followers.
@@ -138,6 +142,7 @@ impl Gateway {
             limits: Arc::new(parts.limits),
             tasks: TaskTracker::new(),
             activity: Activity::new(),
+            expiries: Expiries::default(),
             broken_off: AtomicBool::new(false),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -145,6 +150,7 @@ impl Gateway {
             slots: Mutex::default(),
         });
         shared.tasks.spawn(keep_house(Arc::clone(&shared)));
+        shared.tasks.spawn(crate::expiry::watch(Arc::clone(&shared)));
         Self { shared }
     }
 
@@ -296,7 +302,7 @@ impl Gateway {
     }
 
     /// The slot of a session, made from its row when nobody uses the session yet.
-    async fn open(&self, id: SessionId) -> Result<Arc<Slot>, Refusal> {
+    pub(crate) async fn open(&self, id: SessionId) -> Result<Arc<Slot>, Refusal> {
         if let Some(slot) = self.shared.slots().get(&id) {
             return Ok(Arc::clone(slot));
         }
@@ -323,7 +329,7 @@ impl Gateway {
     }
 }
 
-fn require(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
+pub(crate) fn require(caller: &Caller, scope: Scope) -> Result<(), Refusal> {
     if caller.may(scope) {
         return Ok(());
     }

@@ -38,6 +38,18 @@ pub const CLIENT_TOOL_BYTES: usize = 256 * 1024;
 pub const HISTORY_MESSAGES: usize = 10_000;
 /// Bytes of one answer, text and reasoning together: far beyond any model's limit.
 pub const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// How long a person may take to decide on a call before silence is a no.
+pub const APPROVAL_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// Bytes of a call as a person is shown it: more is not read, so it cannot be approved.
+pub const PLAN_BYTES: usize = 256 * 1024;
+/// Bytes of the reason of a decision.
+pub const APPROVAL_REASON_BYTES: usize = 4 * 1024;
+/// Rules a session remembers: each is looked at for each call that would wait for a person.
+pub const REMEMBERED_RULES: usize = 256;
+/// Bytes of one such rule.
+pub const RULE_BYTES: usize = 16 * 1024;
+/// Approvals one page lists.
+pub const APPROVALS_LISTED: usize = 1000;
 /// Times a turn is tried: a turn that ends the process each time must not do so for ever.
 pub const TURN_ATTEMPTS: u32 = 3;
 /// Frames a follower may be behind before it goes back to the log.
@@ -76,6 +88,8 @@ pub struct Limits {
     pub turn_duration: Duration,
     /// See [`TOOL_DURATION`].
     pub tool_duration: Duration,
+    /// See [`APPROVAL_WAIT`].
+    pub approval_wait: Duration,
     /// See [`ACTOR_IDLE`].
     pub actor_idle: Duration,
 }
@@ -89,6 +103,7 @@ impl Default for Limits {
             model_calls_per_turn: MODEL_CALLS_PER_TURN,
             turn_duration: TURN_DURATION,
             tool_duration: TOOL_DURATION,
+            approval_wait: APPROVAL_WAIT,
             actor_idle: ACTOR_IDLE,
         }
     }

@@ -14,9 +14,10 @@ use moongate_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Append, ApprovalChange, AuditEntry, Bill, BilledCall, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
-    ListQuery, PendingApproval, Record, SearchHit, SessionRow, Store, StoreError, TurnCounts, TurnQuery,
-    TurnRow, UsageGroup, UsageRow, is_beneath, terms, turn_list::TurnTable, words,
+    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, BilledCall, Derived, DoorName, Fence,
+    IdempotencyRow, KeyRow, ListQuery, Record, SearchHit, SessionRow, Store, StoreError, TurnCounts,
+    TurnQuery, TurnRow, UsageGroup, UsageRow, approval_list::ApprovalTable, is_beneath, terms,
+    turn_list::TurnTable, words,
 };
 
 /// Most bytes of events one read returns, as long as it returns one event.
@@ -47,7 +48,7 @@ struct Kept {
     log: Vec<Arc<Record>>,
     title: Vec<String>,
     idempotency: HashMap<IdempotencyKey, IdempotencyRow>,
-    approvals: BTreeMap<ApprovalId, Timestamp>,
+    approvals: ApprovalTable,
 }
 
 impl MemoryStore {
@@ -95,15 +96,7 @@ impl State {
             kept.idempotency.insert(idempotency.key.clone(), idempotency);
         }
         for change in derived.approvals {
-            match change {
-                ApprovalChange::Open(approval, expires_at) => {
-                    kept.approvals.insert(approval, expires_at);
-                }
-                ApprovalChange::Close(approval) => {
-                    kept.approvals.remove(&approval);
-                }
-                ApprovalChange::CloseAll => kept.approvals.clear(),
-            }
+            kept.approvals.change(id, change);
         }
         Ok(())
     }
@@ -123,7 +116,7 @@ impl State {
             log: Vec::new(),
             title: Vec::new(),
             idempotency: HashMap::new(),
-            approvals: BTreeMap::new(),
+            approvals: ApprovalTable::default(),
         })
     }
 
@@ -189,6 +182,18 @@ impl State {
             }
         }
         groups.into_values().collect()
+    }
+
+    fn approvals(&self, tenant: &Tenant, query: &ApprovalQuery) -> Vec<ApprovalRow> {
+        let ours = self.sessions.values().filter(|kept| {
+            kept.row.tenant == *tenant
+                && query.session.is_none_or(|session| kept.row.view.id == session)
+                && query.owner.as_ref().is_none_or(|owner| kept.row.view.owner == *owner)
+        });
+        let mut rows: Vec<ApprovalRow> = ours.flat_map(|kept| kept.approvals.rows(query.filter)).collect();
+        crate::approval_list::sort(&mut rows, query.filter);
+        rows.truncate(query.limit);
+        rows
     }
 
     fn delete(&mut self, session: SessionId, fence: Fence) -> Result<(), StoreError> {
@@ -313,22 +318,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError> {
+    async fn approvals(
+        &self,
+        tenant: &Tenant,
+        query: &ApprovalQuery,
+    ) -> Result<Vec<ApprovalRow>, StoreError> {
+        Ok(self.state().approvals(tenant, query))
+    }
+
+    async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
         let state = self.state();
-        let ours = state.sessions.values().filter(|kept| kept.row.tenant == *tenant);
-        let mut open: Vec<PendingApproval> = ours
-            .flat_map(|kept| {
-                let session = kept.row.view.id;
-                let pending = move |(&approval, &expires_at): (&ApprovalId, &Timestamp)| PendingApproval {
-                    approval,
-                    session,
-                    expires_at,
-                };
-                kept.approvals.iter().map(pending)
-            })
-            .collect();
-        open.sort_by_key(|pending| (pending.expires_at, pending.approval));
-        Ok(open)
+        let mut ours = state.sessions.values().filter(|kept| kept.row.tenant == *tenant);
+        Ok(ours.find_map(|kept| kept.approvals.get(id)))
     }
 
     async fn delete(&self, session: SessionId, fence: Fence) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use moongate_protocol::{Effect, PolicyPreset};
+use moongate_protocol::{Effect, PolicyPreset, Requirement};
 use sha2::{Digest, Sha256};
 
 /// What the policy says about one call.
@@ -24,6 +24,17 @@ pub fn judge(preset: PolicyPreset, effect: Effect) -> Verdict {
         (PolicyPreset::Ask | PolicyPreset::WorkspaceWrite, Effect::Idempotent | Effect::Effect) => {
             Verdict::Ask
         }
+    }
+}
+
+/// What a preset and a tool's own requirement come to: the stricter of the two. What a person is asked by a preset,
+/// a session that approves by itself may answer.
+pub(crate) fn combine(preset: Verdict, tool: Requirement) -> (Verdict, Requirement) {
+    match (preset, tool) {
+        (Verdict::Deny, _) => (Verdict::Deny, tool),
+        (Verdict::Allow, Requirement::Never) => (Verdict::Allow, tool),
+        (Verdict::Ask, Requirement::Never) => (Verdict::Ask, Requirement::UnlessAutoApproved),
+        (Verdict::Allow | Verdict::Ask, _) => (Verdict::Ask, tool),
     }
 }
 

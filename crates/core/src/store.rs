@@ -10,7 +10,7 @@ use moongate_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{BilledCall, Record, Scopes, TurnCounts, TurnQuery, TurnRow};
+use crate::{ApprovalQuery, BilledCall, Record, Scopes, TurnCounts, TurnQuery, TurnRow};
 
 /// Owner generation: only grows. An append by an older owner is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,15 +222,19 @@ pub struct AuditEntry {
     pub from: Option<String>,
 }
 
-/// An open approval, found by id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingApproval {
+/// Where the log says what about an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApprovalRow {
     /// Its id.
     pub approval: ApprovalId,
     /// In which session.
     pub session: SessionId,
+    /// The event that asks.
+    pub asked: Seq,
     /// When silence becomes a no.
     pub expires_at: Timestamp,
+    /// The event that decided, or ended the turn, and when; none while it is open.
+    pub decided: Option<(Seq, Timestamp)>,
 }
 
 /// What an integrity check found.
@@ -325,8 +329,12 @@ pub trait Store: Send + Sync {
     /// As `append`.
     async fn bill(&self, bill: Bill) -> Result<(), StoreError>;
 
-    /// Open approvals of one tenant, soonest expiry first.
-    async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError>;
+    /// Approvals of one tenant, in the order the query's filter names; `limit` of them at most.
+    async fn approvals(&self, tenant: &Tenant, query: &ApprovalQuery)
+    -> Result<Vec<ApprovalRow>, StoreError>;
+
+    /// An approval of one tenant.
+    async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError>;
 
     /// Removes a session and everything derived from it.
     ///

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use moongate_protocol::{CallId, Part, SessionId, Tenant, ToolName, ToolOutcome, ToolSpec, TurnId};
+use jsonschema::{PatternOptions, Validator};
+use moongate_protocol::{
+    CallId, Part, Requirement, SessionId, Tenant, ToolName, ToolOutcome, ToolSpec, TurnId,
+};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -71,27 +74,63 @@ pub trait Tool: Send + Sync {
     /// What a model is told about it.
     fn spec(&self) -> &ToolSpec;
 
+    /// Whether its calls need a person's word where the policy alone would let them run.
+    fn requirement(&self) -> Requirement {
+        Requirement::Never
+    }
+
     /// Runs one call. Ends soon after `grant.cancel` fires.
     async fn run(&self, grant: Grant) -> ToolResult;
 }
 
 /// The tools an operator configured, by name.
 #[derive(Clone, Default)]
-pub struct Toolbox(Arc<BTreeMap<ToolName, Arc<dyn Tool>>>);
+pub struct Toolbox(Arc<BTreeMap<ToolName, Kept>>);
+
+struct Kept {
+    tool: Arc<dyn Tool>,
+    /// What checks its arguments; or why nothing can.
+    schema: Result<Validator, String>,
+}
 
 impl Toolbox {
     /// A box of these tools; a later one of the same name replaces an earlier one.
     pub fn new(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
-        Self(Arc::new(tools.into_iter().map(|tool| (tool.spec().name.clone(), tool)).collect()))
+        let kept = tools.into_iter().map(|tool| {
+            // An engine without backtracking: arguments come from a model, and may be made to cost.
+            let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+            let schema = options.build(&tool.spec().parameters).map_err(|fault| fault.to_string());
+            (tool.spec().name.clone(), Kept { tool, schema })
+        });
+        Self(Arc::new(kept.collect()))
     }
 
     /// The tool of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.0.get(name)
+        self.0.get(name).map(|kept| &kept.tool)
     }
 
     /// Every tool.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
-        self.0.values()
+        self.0.values().map(|kept| &kept.tool)
+    }
+
+    /// Whether a tool takes these arguments.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words a model can act on.
+    pub(crate) fn check(&self, name: &str, arguments: &Value) -> Result<(), String> {
+        let Some(kept) = self.0.get(name) else { return Err(format!("There is no tool named {name}.")) };
+        if !arguments.is_object() {
+            return Err("The arguments are not a JSON object.".into());
+        }
+        let schema = kept.schema.as_ref();
+        let schema = schema.map_err(|fault| format!("The tool's schema is not one: {fault}"))?;
+        schema.validate(arguments).map_err(|fault| {
+            let place = fault.instance_path().to_string();
+            let place =
+                if place.is_empty() { "The arguments".into() } else { format!("The argument {place}") };
+            format!("{place} cannot be used: {}", fault.masked_with("it"))
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use moongate_core::{Catalog, Gateway, Ids, Parts, Store, Toolbox};
+use moongate_core::{Catalog, Gateway, Ids, Parts, Store, ToolPolicies, Toolbox};
 use moongate_providers::{PriceTable, Registry};
 use moongate_server::{AdminKey, AppConfig, ConfigView, Network};
 use moongate_store::SqliteStore;
@@ -27,6 +27,7 @@ pub(crate) fn catalog(config: &Config) -> Outcome<Catalog> {
         default_agent: config.agents.default.clone(),
         models: Arc::new(registry),
         tools: Toolbox::default(),
+        tool_policies: ToolPolicies::default(),
     })
 }
 

@@ -41,7 +41,7 @@ async fn each_scope_opens_its_routes_and_no_others() {
         ("GET", "/api/v1/agents", Value::Null, &["sessions:read"]),
         ("GET", "/api/v1/models", Value::Null, &["sessions:read"]),
         ("GET", "/api/v1/tools", Value::Null, &["sessions:read"]),
-        ("GET", "/api/v1/approvals", Value::Null, &[]),
+        ("GET", "/api/v1/approvals", Value::Null, &["sessions:read"]),
         ("POST", "/api/v1/sessions", json!({}), &["sessions:write"]),
         ("GET", "/api/v1/usage", Value::Null, &["usage:read"]),
         ("GET", "/api/v1/audit", Value::Null, &["audit:read"]),

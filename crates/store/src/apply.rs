@@ -5,13 +5,12 @@
 
 use std::collections::HashMap;
 
-use moongate_core::{
-    ApprovalChange, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, SessionRow, StoreError,
-};
+use moongate_core::{AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, SessionRow, StoreError};
 use moongate_protocol::{Seq, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use crate::{
+    approvals::change_approvals,
     chain::{NO_ROW, log_ids},
     find::{Doc, Finder, Place},
     keys,
@@ -311,24 +310,6 @@ fn insert_call(connection: &Connection, bill: &Bill) -> Result<()> {
         int(call.tokens.cache_write),
         call.cost.map(|cost| int(cost.0)),
     ])?;
-    Ok(())
-}
-
-/// Keeps the open approvals of a session as its events say.
-pub(crate) fn change_approvals(connection: &Connection, no: i64, changes: &[ApprovalChange]) -> Result<()> {
-    for change in changes {
-        match change {
-            ApprovalChange::Open(approval, expires_at) => connection
-                .prepare_cached("INSERT OR REPLACE INTO approval (id, session, expires) VALUES (?1, ?2, ?3)")?
-                .execute((approval.bits().to_be_bytes(), no, expires_at.as_millis()))?,
-            ApprovalChange::Close(approval) => connection
-                .prepare_cached("DELETE FROM approval WHERE id = ?1 AND session = ?2")?
-                .execute((approval.bits().to_be_bytes(), no))?,
-            ApprovalChange::CloseAll => {
-                connection.prepare_cached("DELETE FROM approval WHERE session = ?1")?.execute([no])?
-            }
-        };
-    }
     Ok(())
 }
 

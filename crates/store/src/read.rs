@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use moongate_core::{IdempotencyRow, PendingApproval, Record, SessionRow, StoreError};
+use moongate_core::{IdempotencyRow, Record, SessionRow, StoreError};
 use moongate_protocol::{
-    Alias, ApprovalId, Epoch, IdempotencyKey, InputId, Position, Seq, SessionId, SessionView, Tenant,
-    Timestamp,
+    Alias, Epoch, IdempotencyKey, InputId, Position, Seq, SessionId, SessionView, Tenant, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -156,22 +155,4 @@ pub(crate) fn idempotency(
         })
     });
     row.optional()
-}
-
-pub(crate) fn open_approvals(
-    connection: &Connection,
-    tenant: &Tenant,
-) -> rusqlite::Result<Vec<PendingApproval>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT a.id, s.id, a.expires FROM approval a JOIN session s ON s.no = a.session \
-         WHERE s.tenant = ?1 ORDER BY a.expires, a.id",
-    )?;
-    let rows = statement.query_map([tenant.as_str()], |row| {
-        Ok(PendingApproval {
-            approval: ApprovalId::from_bits(u128::from_be_bytes(row.get(0)?)),
-            session: session_id(row.get(1)?),
-            expires_at: Timestamp::from_millis(row.get(2)?),
-        })
-    })?;
-    rows.collect()
 }

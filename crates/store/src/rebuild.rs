@@ -7,7 +7,8 @@ use moongate_protocol::Tenant;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, named_params};
 
 use crate::{
-    apply::{blob, change_approvals, insert_calls},
+    apply::{blob, insert_calls},
+    approvals::change_approvals,
     find::{Doc, mark_indexed},
     prepare::{is_busy, shared, state_number},
     turns,

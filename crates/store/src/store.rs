@@ -9,11 +9,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
-    Append, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record,
-    SearchHit, SessionRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup,
-    UsageRow,
+    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow,
+    ListQuery, Record, SearchHit, SessionRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery, TurnRow,
+    UsageGroup, UsageRow,
 };
-use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
+use moongate_protocol::{
+    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
+};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -23,7 +25,7 @@ use tokio::{
 use crate::{
     OpenError,
     apply::Op,
-    backup, blobs, check, connect,
+    approvals, backup, blobs, check, connect,
     error::reading,
     find,
     folder::{BLOBS, Folder},
@@ -249,9 +251,18 @@ impl Store for SqliteStore {
         self.change(Op::Bill(Box::new(bill))).await.map(|_| ())
     }
 
-    async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError> {
+    async fn approvals(
+        &self,
+        tenant: &Tenant,
+        query: &ApprovalQuery,
+    ) -> Result<Vec<ApprovalRow>, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.read(move |connection| approvals::approvals(connection, &tenant, &query)).await
+    }
+
+    async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
         let tenant = tenant.clone();
-        self.read(move |connection| read::open_approvals(connection, &tenant)).await
+        self.read(move |connection| approvals::approval(connection, &tenant, id)).await
     }
 
     async fn delete(&self, session: SessionId, fence: Fence) -> Result<(), StoreError> {

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
-    Append, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, PendingApproval, Record, SearchHit,
-    SessionRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow,
+    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, Record,
+    SearchHit, SessionRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow,
 };
-use moongate_protocol::{Alias, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
+use moongate_protocol::{
+    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gate;
@@ -198,8 +200,16 @@ impl Store for FaultyStore {
         self.alive().await.usage(tenant, group, from, to).await
     }
 
-    async fn open_approvals(&self, tenant: &Tenant) -> Result<Vec<PendingApproval>, StoreError> {
-        self.alive().await.open_approvals(tenant).await
+    async fn approvals(
+        &self,
+        tenant: &Tenant,
+        query: &ApprovalQuery,
+    ) -> Result<Vec<ApprovalRow>, StoreError> {
+        self.alive().await.approvals(tenant, query).await
+    }
+
+    async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+        self.alive().await.approval(tenant, id).await
     }
 
     async fn delete(&self, session: SessionId, fence: Fence) -> Result<(), StoreError> {

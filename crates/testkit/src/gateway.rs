@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moongate_core::{
     Agent, Caller, CallerLimits, Catalog, Gateway, Limits, MemoryStore, Models, NewSession, Parts, Scope,
-    Scopes, SessionHandle, Store, Tool, Toolbox,
+    Scopes, SessionHandle, Store, Tool, ToolPolicies, Toolbox,
 };
 use moongate_protocol::{Envelope, NewInput, Part, PolicyPreset, Seq, SessionId};
 
@@ -27,6 +27,8 @@ pub struct Setup {
     pub tools: Vec<Arc<dyn Tool>>,
     /// What the agent may do.
     pub policy: PolicyPreset,
+    /// Which tools a namespace may use.
+    pub tool_policies: ToolPolicies,
     /// The bounds.
     pub limits: Limits,
     /// What the ids are made from.
@@ -41,6 +43,7 @@ impl Default for Setup {
             providers: None,
             tools: Vec::new(),
             policy: PolicyPreset::Full,
+            tool_policies: ToolPolicies::default(),
             limits: Limits::default(),
             seed: 1,
         }
@@ -222,6 +225,7 @@ fn catalog(setup: &Setup) -> Catalog {
         default_agent: parsed(AGENT),
         models: setup.providers.clone().unwrap_or_else(|| Arc::new(setup.models.clone())),
         tools: Toolbox::new(setup.tools.iter().cloned()),
+        tool_policies: setup.tool_policies.clone(),
     }
 }
 

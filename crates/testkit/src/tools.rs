@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use moongate_core::{Grant, Tool, ToolResult};
-use moongate_protocol::{Effect, ToolName, ToolOutcome, ToolSpec};
+use moongate_protocol::{Effect, Requirement, ToolName, ToolOutcome, ToolSpec};
 use serde_json::Value;
 
 use crate::Gate;
@@ -31,6 +31,7 @@ pub struct ScriptedTool {
     spec: ToolSpec,
     behaviour: Behaviour,
     output: Vec<String>,
+    requirement: Requirement,
     ledger: Option<CallLedger>,
 }
 
@@ -43,7 +44,8 @@ impl ScriptedTool {
         let name: ToolName = name.parse().unwrap_or_else(|error| panic!("{error}"));
         let parameters = serde_json::json!({"type": "object"});
         let spec = ToolSpec { name, description: "scripted".into(), parameters, effect };
-        Self { spec, behaviour: Behaviour::Answer(ToolResult::ok("done")), output: Vec::new(), ledger: None }
+        let behaviour = Behaviour::Answer(ToolResult::ok("done"));
+        Self { spec, behaviour, output: Vec::new(), requirement: Requirement::Never, ledger: None }
     }
 
     /// The same with another answer.
@@ -81,6 +83,20 @@ impl ScriptedTool {
         self
     }
 
+    /// The same, with a schema of its arguments.
+    #[must_use]
+    pub fn takes(mut self, parameters: Value) -> Self {
+        self.spec.parameters = parameters;
+        self
+    }
+
+    /// The same, asking a person by itself.
+    #[must_use]
+    pub fn requires(mut self, requirement: Requirement) -> Self {
+        self.requirement = requirement;
+        self
+    }
+
     /// The same, and every run is written into `ledger` before anything else.
     #[must_use]
     pub fn written_in(mut self, ledger: &CallLedger) -> Self {
@@ -98,6 +114,10 @@ impl ScriptedTool {
 impl Tool for ScriptedTool {
     fn spec(&self) -> &ToolSpec {
         &self.spec
+    }
+
+    fn requirement(&self) -> Requirement {
+        self.requirement
     }
 
     async fn run(&self, grant: Grant) -> ToolResult {

@@ -56,6 +56,8 @@ pub(crate) struct Done {
     pub(crate) queue_length: usize,
     /// The turn a cancel stopped, and what was running.
     pub(crate) stopped: Option<(TurnId, Vec<String>)>,
+    /// Somebody else did it before.
+    pub(crate) already: bool,
 }
 
 /// Why the actor ends.
@@ -178,6 +180,9 @@ impl Actor {
     /// Finishes what a restart interrupted: a turn without an end goes on or fails, a waiting input starts.
     async fn recover(&mut self) -> Result<(), Stop> {
         let Some(turn) = &self.log.state.turn else { return self.start_waiting().await };
+        if turn.parked {
+            return self.rest_on().await;
+        }
         let (id, attempt) = (turn.id, turn.attempt + 1);
         if attempt > TURN_ATTEMPTS {
             let message =
@@ -207,7 +212,7 @@ impl Actor {
     }
 
     async fn obey(&mut self, message: Message) -> Result<(), Stop> {
-        let Message::Command(command) = message else { return Ok(()) };
+        let Message::Command(command) = message else { return self.expire().await };
         let Command { by, command, reply } = *command;
         if let Some(answer) = self.already_done(&command).await {
             // The caller may have gone away.
@@ -261,6 +266,7 @@ impl Actor {
         if queues && decision.change != TurnChange::Start {
             self.log.show_queue();
         }
+        let mut stopped = None;
         match (decision.change, &mut self.running) {
             (TurnChange::Stop, Some(running)) => {
                 running.stop(by);
@@ -269,13 +275,14 @@ impl Actor {
                     return Ok(());
                 }
             }
-            // Decided to stop a turn whose task is gone: its end is written at once.
-            (TurnChange::Stop, None) => self.end_turn(Vec::new(), Then::Cancelled(Vec::new())).await?,
+            // Decided to stop a turn that has no task: its end is written at once.
+            (TurnChange::Stop, None) => stopped = self.stop_parked(by).await?,
+            (TurnChange::Resume, _) => self.go_on_decided(),
             (TurnChange::Start | TurnChange::Keep, _) => {}
         }
         let done = self.done(input);
         let position = position.unwrap_or(done.position);
-        drop(reply.send(Ok(Done { position, ..done })));
+        drop(reply.send(Ok(Done { position, stopped, already: decision.already, ..done })));
         Ok(())
     }
 
@@ -323,6 +330,9 @@ impl Actor {
 
     /// The answer to a submission that was made before under the same key.
     async fn already_done(&self, command: &SessionCommand) -> Option<Result<Done, Refusal>> {
+        if let SessionCommand::Resolve(resolve) = command {
+            return self.decided_before(resolve).await;
+        }
         let SessionCommand::Submit(input) = command else { return None };
         let wanted = input.idempotency.as_ref()?;
         match self.slot.store().idempotency(self.slot.id(), &wanted.key).await {
@@ -344,7 +354,7 @@ impl Actor {
     pub(super) fn done(&self, input: Option<InputId>) -> Done {
         let view = self.log.state.view().clone();
         let queue_length = view.queue.len();
-        Done { position: view.head, view, input, queue_length, stopped: None }
+        Done { position: view.head, view, input, queue_length, stopped: None, already: false }
     }
 
     /// Removes the log. Its last events are told to followers but not written: nobody could read them any more, and

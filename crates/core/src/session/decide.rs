@@ -7,7 +7,7 @@ use moongate_protocol::{
     Principal, SessionDeleted, SessionPatch, SessionUpdated, TurnCancelled, TurnId, TurnStarted,
 };
 
-use super::{open_calls, state::State};
+use super::{approvals, open_calls, state::State};
 use crate::{
     Catalog, Fence, Ids, Limits, Refusal,
     limits::{INPUT_PARTS, INPUT_TEXT_BYTES, METADATA_BYTES, TITLE_BYTES},
@@ -30,6 +30,8 @@ pub(crate) enum TurnChange {
     Start,
     /// Stop the running turn; its end is another append.
     Stop,
+    /// Let a turn that waits for a person go on.
+    Resume,
 }
 
 /// What a command leads to.
@@ -39,11 +41,13 @@ pub(crate) struct Decision {
     pub(crate) change: TurnChange,
     /// The input that was accepted.
     pub(crate) input: Option<InputId>,
+    /// It was decided before, by somebody else.
+    pub(crate) already: bool,
 }
 
 impl Decision {
-    fn only(events: Vec<Event>) -> Self {
-        Self { events, change: TurnChange::Keep, input: None }
+    pub(super) fn only(events: Vec<Event>) -> Self {
+        Self { events, change: TurnChange::Keep, input: None, already: false }
     }
 }
 
@@ -57,9 +61,7 @@ pub(crate) fn decide(state: &State, command: &Command, context: &Context<'_>) ->
         Command::Withdraw(input) => withdraw(state, *input, context.by),
         Command::Cancel(cancel) => cancel_turn(state, *cancel, context.by),
         Command::Update(patch) => update(patch, context),
-        Command::Resolve(resolve) => {
-            Err(Refusal::not_found(&format!("open approval as {}", resolve.approval)))
-        }
+        Command::Resolve(resolve) => approvals::resolve(state, resolve, context),
         Command::Answer(answer) => Err(Refusal::not_found(&format!("open question as {}", answer.question))),
         Command::Delete => Ok(delete(state, context.by)),
     }
@@ -121,7 +123,7 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
         (true, Overlap::Interrupt) => TurnChange::Stop,
         _ => TurnChange::Keep,
     };
-    Ok(Decision { events, change, input: Some(id) })
+    Ok(Decision { events, change, input: Some(id), already: false })
 }
 
 fn check_input(input: &NewInput) -> Result<(), Refusal> {
@@ -212,7 +214,7 @@ fn cancel_turn(state: &State, cancel: Cancel, by: &Principal) -> Result<Decision
     let withdrawn = |input| Event::InputWithdrawn(InputWithdrawn { input, by: by.clone() });
     let events = if cancel.clear_queue { state.queue().map(withdrawn).collect() } else { Vec::new() };
     let change = if running.is_some() { TurnChange::Stop } else { TurnChange::Keep };
-    Ok(Decision { events, change, input: None })
+    Ok(Decision { change, ..Decision::only(events) })
 }
 
 fn update(patch: &SessionPatch, context: &Context<'_>) -> Result<Decision, Refusal> {
@@ -247,7 +249,8 @@ fn delete(state: &State, by: &Principal) -> Decision {
         })
     });
     let deleted = Event::SessionDeleted(SessionDeleted { by: by.clone() });
-    Decision::only(ended.into_iter().chain([deleted]).collect())
+    let unanswered = approvals::voided(&state.approvals, by);
+    Decision::only(unanswered.into_iter().chain(ended).chain([deleted]).collect())
 }
 
 /// The event that begins the next turn, when an input waits and nothing runs.

@@ -13,7 +13,9 @@ use super::{
     Identity, Slot,
     actor::{Command as ActorCommand, Done, Message, start},
 };
-use crate::{Caller, Follower, Record, Refusal, Scope, StoreError, gateway::Shared, limits::READ_BATCH};
+use crate::{
+    ApprovalView, Caller, Follower, Record, Refusal, Scope, StoreError, gateway::Shared, limits::READ_BATCH,
+};
 
 /// A submission that is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,13 +134,18 @@ impl SessionHandle {
         self.command(Command::Delete).await.map(|_| ())
     }
 
-    /// Decides on an open approval.
+    /// Decides on an approval. The first decision counts; a later one is answered with the first.
     ///
     /// # Errors
-    /// `not_found` when it is not open (any more).
-    pub async fn resolve(&self, resolve: Resolve) -> Result<SessionView, Refusal> {
+    /// `not_found` when there is none, `unprocessable` when changed arguments or a rule are not acceptable.
+    pub async fn resolve(&self, resolve: Resolve) -> Result<ApprovalView, Refusal> {
         self.require(Scope::ApprovalsDecide)?;
-        Ok(self.command(Command::Resolve(resolve)).await?.view)
+        let id = resolve.approval;
+        let done = self.command(Command::Resolve(resolve)).await?;
+        let row = self.slot.store().approval(&self.slot.identity().tenant, id).await?;
+        let row = row.ok_or_else(|| Refusal::not_found("approval"))?;
+        let view = crate::approvals::view(&**self.slot.store(), &row).await?;
+        Ok(ApprovalView { already: done.already, ..view })
     }
 
     /// Answers an open question.
@@ -218,6 +225,13 @@ impl SessionHandle {
         let mailbox = self.slot.mailbox(|| start(&self.shared, &self.slot));
         // An actor that ends at once had nothing to finish.
         drop(mailbox.send(Message::Wake).await);
+    }
+
+    /// Lets the actor look at the time, if it can be told at once.
+    pub(crate) fn nudge(&self) {
+        let mailbox = self.slot.mailbox(|| start(&self.shared, &self.slot));
+        // A full mailbox: there is another look soon.
+        drop(mailbox.try_send(Message::Wake));
     }
 
     async fn command(&self, command: Command) -> Result<Done, Refusal> {

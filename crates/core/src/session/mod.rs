@@ -1,11 +1,13 @@
 //! A session: one log, one actor, many followers.
 
 mod actor;
+mod approvals;
 mod decide;
 mod handle;
 mod load;
 mod log;
 mod open_calls;
+mod parked;
 mod running;
 mod state;
 mod transcript;
@@ -19,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::handle::{Accepted, Cancelled, SessionHandle};
 pub(crate) use self::{
     actor::Message,
+    approvals::{Asked, gateway as gateway_principal, lapsed},
     decide::{check_metadata, check_title},
+    parked::NOT_STARTED,
     state::State,
     transcript::{CallState, Entry, PendingCall, Transcript, calls_in},
 };

@@ -7,7 +7,7 @@ use moongate_protocol::{
     TurnCompleted, TurnFailed, TurnId, WaitingOn,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     actor::{Actor, Done, Reply, Stop, refusal_for},
+    approvals::gateway as gateway_principal,
     decide::start_next,
     state::OpenTurn,
     transcript::calls_in,
@@ -35,6 +36,8 @@ pub(super) struct Running {
     cancel: CancellationToken,
     task: JoinHandle<()>,
     reports: mpsc::Receiver<Report>,
+    /// Tells the turn that somebody decided on one of its calls.
+    pub(super) decided: Arc<Notify>,
     /// Who wants it stopped; the first counts.
     cancelled_by: Option<Principal>,
     /// Who is answered when it has stopped.
@@ -98,7 +101,8 @@ impl Actor {
         let (reports, receiver) = mpsc::channel(REPORTS);
         let cancel = CancellationToken::new();
         let work = self.work();
-        let turn = self.turn(&open, cancel.clone(), reports);
+        let decided = Arc::new(Notify::new());
+        let turn = self.turn(&open, cancel.clone(), Arc::clone(&decided), reports);
         // A recovered turn waits for its share of running turns; a submitted one has it already.
         let capacity = self.permit.is_none().then(|| self.capacity(&open, cancel.clone()));
         let task = self.shared.tasks.spawn(async move {
@@ -113,6 +117,7 @@ impl Actor {
             cancel,
             task,
             reports: receiver,
+            decided,
             cancelled_by: None,
             waiters: Vec::new(),
             give_up: None,
@@ -141,7 +146,13 @@ impl Actor {
         }
     }
 
-    fn turn(&self, open: &OpenTurn, cancel: CancellationToken, reports: mpsc::Sender<Report>) -> Turn {
+    fn turn(
+        &self,
+        open: &OpenTurn,
+        cancel: CancellationToken,
+        decided: Arc<Notify>,
+        reports: mpsc::Sender<Report>,
+    ) -> Turn {
         let catalog = self.shared.catalog();
         let agents = &catalog.agents;
         let agent = agents.get(&open.agent.agent).or_else(|| agents.get(&catalog.default_agent)).cloned();
@@ -157,6 +168,7 @@ impl Actor {
                 agent,
                 overrides: open.overrides.clone(),
                 client_tools: Arc::clone(&open.client_tools),
+                namespace: self.slot.identity().namespace.clone(),
                 catalog,
             },
             feed: Arc::clone(self.slot.feed()),
@@ -164,16 +176,17 @@ impl Actor {
             ids: self.shared.ids.clone(),
             limits: Arc::clone(&self.shared.limits),
             cancel,
+            decided,
             reports,
         }
     }
 
-    fn work(&self) -> Work {
+    pub(super) fn work(&self) -> Work {
         let transcript = &self.log.state.transcript;
         let turn = self.log.state.turn.as_ref();
         Work {
             prompt: prompt::build(transcript),
-            pending: transcript.pending_calls(),
+            pending: self.log.state.pending_calls(),
             blobs: transcript.blobs.clone(),
             calls_made: turn.map_or(0, |turn| turn.model_calls),
             window_used: self.log.state.window_used,
@@ -195,12 +208,15 @@ impl Actor {
                 self.log.write(events).await?;
                 Verdict::Go
             }
-            Then::CallModel if stopping => {
+            Then::CallModel | Then::Called if stopping => {
                 self.end_turn(events, Then::Cancelled(Vec::new())).await?;
                 Verdict::Ended
             }
             Then::CallModel => self.go_on(events).await?,
-            Then::Compact { .. } if stopping => Verdict::Stop,
+            Then::Called => self.rest_or_go_on().await?,
+            Then::Ask(_) | Then::Look | Then::Compact { .. } if stopping => Verdict::Stop,
+            Then::Ask(request) => self.ask(*request).await?,
+            Then::Look => Verdict::Call(self.work()),
             Then::Compact { halvings } => {
                 Verdict::Compact(compactable(&self.log.state.transcript, halvings).map(Box::new))
             }
@@ -226,7 +242,7 @@ impl Actor {
 
     /// Writes facts and lets waiting steering inputs join before the next model call. While calls wait to be run
     /// that is not what comes next.
-    async fn go_on(&mut self, mut events: Vec<Event>) -> Result<Verdict, Stop> {
+    pub(super) async fn go_on(&mut self, mut events: Vec<Event>) -> Result<Verdict, Stop> {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return Ok(Verdict::Ended) };
         let calls_wait = events.iter().any(asks_for_tools) || self.clients_turn();
         let joining = if calls_wait { Vec::new() } else { self.log.state.steering() };
@@ -251,7 +267,17 @@ impl Actor {
     }
 
     /// Writes a turn's last facts, its end and the next turn's beginning at once, then starts that.
-    pub(super) async fn end_turn(&mut self, mut events: Vec<Event>, over: Then) -> Result<(), Stop> {
+    pub(super) async fn end_turn(&mut self, events: Vec<Event>, over: Then) -> Result<(), Stop> {
+        self.end_turn_by(events, over, None).await
+    }
+
+    /// The same, with who stopped it where no task was told to.
+    pub(super) async fn end_turn_by(
+        &mut self,
+        mut events: Vec<Event>,
+        over: Then,
+        by: Option<Principal>,
+    ) -> Result<(), Stop> {
         let mut ended = self.running.take();
         let Some(open) = self.log.state.turn.clone() else { return Ok(()) };
         let mut usage = open.usage;
@@ -262,7 +288,9 @@ impl Actor {
         }
         let turn = open.id;
         let owner = self.log.state.view().owner.clone();
-        let cancelled_by = ended.as_mut().and_then(|running| running.cancelled_by.take());
+        let cancelled_by = by.or_else(|| ended.as_mut().and_then(|running| running.cancelled_by.take()));
+        let unasked = self.unasked(cancelled_by.as_ref().unwrap_or(&gateway_principal()), &events);
+        events.extend(unasked);
         let stopped = match &over {
             Then::Cancelled(stopped) => Some((turn, stopped.clone())),
             _ => None,
@@ -280,7 +308,9 @@ impl Actor {
                 let by = cancelled_by.unwrap_or_else(|| owner.clone());
                 Event::TurnCancelled(TurnCancelled { turn, by, stopped, usage })
             }
-            Then::Go | Then::CallModel | Then::Compact { .. } => return Ok(()),
+            Then::Go | Then::Ask(_) | Then::Look | Then::Called | Then::CallModel | Then::Compact { .. } => {
+                return Ok(());
+            }
         });
         let mut draft = self.log.draft(events);
         let next = self.log.decide(&owner, start_next).filter(|_| !self.shared.draining.is_cancelled());
@@ -299,6 +329,7 @@ impl Actor {
             let _gone = committed.send(());
             self.log.show_queue();
         }
+        self.mind_expiry();
         self.answer_waiters(ended, stopped.as_ref());
         Ok(())
     }

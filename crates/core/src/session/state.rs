@@ -7,7 +7,10 @@ use moongate_protocol::{
     TurnId, UsageTotal,
 };
 
-use super::transcript::Transcript;
+use super::{
+    approvals::{Approvals, Asked},
+    transcript::{PendingCall, Transcript},
+};
 use crate::Summary;
 
 /// The turn that runs.
@@ -25,6 +28,8 @@ pub(crate) struct OpenTurn {
     pub(crate) usage: UsageTotal,
     /// Answers and summaries so far; a provider need not count tokens for a call to count.
     pub(crate) model_calls: u64,
+    /// Nothing of it runs, and nothing can before a person decides; or somebody decided, and nothing ran since.
+    pub(crate) parked: bool,
 }
 
 /// What a waiting input carries besides its words.
@@ -41,6 +46,7 @@ pub(crate) struct WaitingInput {
 pub(crate) struct State {
     pub(crate) summary: Summary,
     pub(crate) transcript: Transcript,
+    pub(crate) approvals: Approvals,
     pub(crate) turn: Option<OpenTurn>,
     pub(crate) waiting: BTreeMap<InputId, WaitingInput>,
     /// Tokens of the last model call's prompt and answer: how full the model's window is.
@@ -54,6 +60,7 @@ impl State {
         Some(Self {
             summary,
             transcript: Transcript::default(),
+            approvals: Approvals::default(),
             turn: None,
             waiting: BTreeMap::new(),
             window_used: 0,
@@ -63,6 +70,7 @@ impl State {
     /// Takes the next event in.
     pub(crate) fn apply(&mut self, envelope: &Envelope) {
         self.transcript.apply(envelope);
+        self.approvals.apply(&envelope.event);
         match &envelope.event {
             Event::InputAccepted(input) => {
                 let waiting = WaitingInput {
@@ -90,6 +98,7 @@ impl State {
                     author,
                     usage: UsageTotal::default(),
                     model_calls: 0,
+                    parked: false,
                 });
             }
             Event::TurnResumed(resumed) => {
@@ -124,6 +133,35 @@ impl State {
             _ => {}
         }
         self.summary.apply(envelope);
+        self.note_rest(&envelope.event);
+    }
+
+    /// Notes whether the turn rests. A decision does not end its rest: what runs then does.
+    fn note_rest(&mut self, event: &Event) {
+        if event.turn().is_none() || matches!(event, Event::ApprovalResolved(_)) || self.turn.is_none() {
+            return;
+        }
+        let may_rest = matches!(event, Event::ApprovalRequested(_) | Event::ToolFinished(_));
+        let rests = may_rest && self.approvals.open().next().is_some() && !self.can_go_on();
+        if let Some(turn) = &mut self.turn {
+            turn.parked = rests;
+        }
+    }
+
+    /// The calls of the last message that have no result yet, in the model's order, with what people said of them.
+    pub(crate) fn pending_calls(&self) -> Vec<PendingCall> {
+        let mut calls = self.transcript.pending_calls();
+        for call in &mut calls {
+            call.asked = self.approvals.of_call(&call.call);
+        }
+        calls
+    }
+
+    /// Whether a call without a result waits for anything but a person, or the client that runs it.
+    pub(crate) fn can_go_on(&self) -> bool {
+        let clients = self.turn.as_ref().map(|turn| Arc::clone(&turn.client_tools)).unwrap_or_default();
+        let is_clients = |call: &PendingCall| clients.iter().any(|tool| tool.name.as_str() == call.tool);
+        self.pending_calls().iter().any(|call| call.asked != Some(Asked::Open) && !is_clients(call))
     }
 
     /// What clients are shown.

@@ -11,6 +11,7 @@ use moongate_protocol::{
 };
 use serde_json::Value;
 
+use super::approvals::Asked;
 use crate::{PromptMessage, SharedMessage, turn::prompt};
 
 /// One message of the conversation, as a prompt has it: built once, shared by all later prompts.
@@ -78,6 +79,8 @@ pub(crate) struct PendingCall {
     pub(crate) arguments: Value,
     /// It was started before a restart, with this effect.
     pub(crate) started: Option<Effect>,
+    /// What became of the question whether it may run, where somebody was asked.
+    pub(crate) asked: Option<Asked>,
 }
 
 impl Transcript {
@@ -163,7 +166,7 @@ impl Transcript {
                     Some(CallState::Asked | CallState::Open) | None => None,
                 };
                 let (call, tool, arguments) = (call.clone(), tool.to_owned(), arguments.clone());
-                Some(PendingCall { item, call, tool, arguments, started })
+                Some(PendingCall { item, call, tool, arguments, started, asked: None })
             })
             .collect()
     }

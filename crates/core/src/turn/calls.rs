@@ -1,22 +1,23 @@
 //! The one place that starts tools: prepare, judge, write down, run, write down.
 
-use std::{sync::Arc, time::Duration};
-
-use futures_util::{StreamExt, stream};
-use moongate_protocol::{
-    CallId, DeltaKind, Effect, Event, Ground, Part, ToolCalled, ToolFinished, ToolOutcome, WaitingOn,
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
 };
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use moongate_protocol::{CallId, DeltaKind, Effect, Event, Part, ToolFinished, ToolOutcome, WaitingOn};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Over, Step, Then, Turn, UNKNOWN_OUTCOME, Verdict, Work};
+use super::{
+    Over, Step, Then, Turn, UNKNOWN_OUTCOME, Verdict, Work,
+    judge::{Judged, Prepared},
+};
 use crate::{
-    Grant, Tool, ToolResult,
+    Grant, ToolResult,
     feed::LivePiece,
     limits::{PARALLEL_TOOLS, TOOL_OUTPUT_SHOWN_BYTES},
-    policy,
-    session::PendingCall,
+    session::{Asked, NOT_STARTED, PendingCall},
 };
 
 /// Pieces of live output that wait to be shown; when full, live output is dropped and the result says all.
@@ -25,46 +26,93 @@ const OUTPUT_PIECES: usize = 64;
 /// stopped.
 const STOP_GRACE: Duration = Duration::from_secs(4);
 
-/// A call that may run.
-struct Prepared {
-    call: PendingCall,
-    tool: Arc<dyn Tool>,
+/// What became of a call.
+enum Ran {
+    Finished(ToolFinished),
+    /// It waits for a person.
+    Waits(CallId),
+}
+
+/// The calls to run, each once.
+#[derive(Default)]
+struct Line {
+    taken: HashSet<CallId>,
+    next: VecDeque<PendingCall>,
+}
+
+impl Line {
+    /// Takes the calls that may run and are not taken yet.
+    fn take(&mut self, calls: Vec<PendingCall>) {
+        for call in calls {
+            if call.asked != Some(Asked::Open) && self.taken.insert(call.call.clone()) {
+                self.next.push_back(call);
+            }
+        }
+    }
 }
 
 impl Turn {
-    /// Runs the calls of one message, several at once, and reports each result as it comes; the prompt has them in the model's order.
+    /// Runs the calls of one message, several at once, and reports each result as it comes; the prompt has them in
+    /// the model's order. One that waits for a person does not hold up the others.
     pub(super) async fn run_calls(&self, calls: Vec<PendingCall>) -> Step<Work> {
         self.wait_for(WaitingOn::Tool);
         let mut stopped = Vec::new();
-        let mut running =
-            stream::iter(calls.into_iter().map(|call| self.run_call(call))).buffer_unordered(PARALLEL_TOOLS);
-        // Each result is durable as soon as it is there, whatever its siblings do.
-        while let Some(result) = running.next().await {
-            let result = result?;
-            if result.outcome == ToolOutcome::Cancelled {
-                stopped.push(result.call.to_string());
+        let mut line = Line::default();
+        line.take(calls);
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < PARALLEL_TOOLS
+                && let Some(call) = line.next.pop_front()
+            {
+                running.push(self.run_call(call));
             }
-            match self.report(vec![Event::ToolFinished(result)], Then::Go).await? {
-                Verdict::Go => {}
-                Verdict::Stop | Verdict::Call(_) | Verdict::Compact(_) | Verdict::Ended => return Err(Over),
+            let ran = tokio::select! {
+                ran = running.next() => ran,
+                () = self.decided.notified(), if !running.is_empty() => {
+                    // When it is to stop, the calls that run say so.
+                    if let Verdict::Call(work) = self.report(Vec::new(), Then::Look).await? {
+                        line.take(work.pending);
+                    }
+                    continue;
+                }
+            };
+            match ran {
+                None => break,
+                Some(ran) => match ran? {
+                    // Each result is durable as soon as it is there, whatever its siblings do.
+                    Ran::Finished(result) => {
+                        if result.outcome == ToolOutcome::Cancelled {
+                            stopped.push(result.call.to_string());
+                        }
+                        let Verdict::Go = self.report(vec![Event::ToolFinished(result)], Then::Go).await?
+                        else {
+                            return Err(Over);
+                        };
+                    }
+                    Ran::Waits(call) => {
+                        line.taken.remove(&call);
+                        // Somebody may have decided before this was heard.
+                        self.decided.notify_one();
+                    }
+                },
             }
         }
         drop(running);
         if self.cancel.is_cancelled() {
             return self.stop(stopped).await;
         }
-        match self.report(Vec::new(), Then::CallModel).await? {
+        match self.report(Vec::new(), Then::Called).await? {
             Verdict::Call(work) => Ok(work),
-            Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => Err(Over),
+            _ => Err(Over),
         }
     }
 
-    async fn run_call(&self, call: PendingCall) -> Step<ToolFinished> {
+    async fn run_call(&self, call: PendingCall) -> Step<Ran> {
         let started = Instant::now();
         let (item, id) = (call.item, call.call.clone());
-        let result = self.attempt(call).await?;
+        let Some(result) = self.attempt(call).await? else { return Ok(Ran::Waits(id)) };
         let (content, truncated) = shown(result.content);
-        Ok(ToolFinished {
+        Ok(Ran::Finished(ToolFinished {
             turn: self.id,
             item,
             call: id,
@@ -73,59 +121,34 @@ impl Turn {
             data: result.data,
             truncated,
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        })
+        }))
     }
 
-    /// Everything that can become of a call is a result the model sees.
-    async fn attempt(&self, call: PendingCall) -> Step<ToolResult> {
+    /// Everything that can become of a call is a result the model sees; `None` while it waits for a person.
+    async fn attempt(&self, call: PendingCall) -> Step<Option<ToolResult>> {
         if call.started == Some(Effect::Effect) {
-            return Ok(ToolResult::ended(ToolOutcome::Unknown, UNKNOWN_OUTCOME));
+            return Ok(Some(ToolResult::ended(ToolOutcome::Unknown, UNKNOWN_OUTCOME)));
         }
         let prepared = match self.prepare(call) {
             Ok(prepared) => prepared,
-            Err(refused) => return Ok(refused),
+            Err(refused) => return Ok(Some(refused)),
         };
-        let effect = prepared.tool.spec().effect;
-        match policy::judge(self.setting.policy, effect) {
-            policy::Verdict::Allow => {}
-            policy::Verdict::Deny => {
-                return Ok(ToolResult::ended(ToolOutcome::Denied, "The policy does not allow this call."));
-            }
-            policy::Verdict::Ask => {
-                let words =
-                    "This call needs a person's approval, and nobody can be asked on this server yet.";
-                return Ok(ToolResult::ended(ToolOutcome::Denied, words));
-            }
-        }
+        let ground = match self.judge(&prepared).await? {
+            Judged::May(ground) => ground,
+            Judged::Waits => return Ok(None),
+            Judged::Over(result) => return Ok(Some(result)),
+        };
         if prepared.call.started.is_none() {
-            match self.report(vec![Event::ToolCalled(self.called(&prepared, effect))], Then::Go).await? {
+            let called = vec![Event::ToolCalled(self.called(&prepared, ground))];
+            match self.report(called, Then::Go).await? {
                 Verdict::Go => {}
-                Verdict::Stop | Verdict::Call(_) | Verdict::Compact(_) | Verdict::Ended => {
-                    return Ok(ToolResult::ended(ToolOutcome::Cancelled, "The turn was stopped before."));
-                }
+                _ => return Ok(Some(ToolResult::ended(ToolOutcome::Cancelled, NOT_STARTED))),
             }
         }
-        Ok(self.run_tool(prepared).await)
-    }
-
-    fn prepare(&self, call: PendingCall) -> Result<Prepared, ToolResult> {
-        let refuse = |text: String| Err(ToolResult::ended(ToolOutcome::Error, text));
-        let shown = self.setting.agent.tools.iter().any(|name| name.as_str() == call.tool);
-        let Some(tool) = self.setting.catalog.tools.get(&call.tool).filter(|_| shown) else {
-            return refuse(format!("There is no tool named {}.", call.tool));
-        };
-        if !call.arguments.is_object() {
-            return refuse("The arguments are not a JSON object.".into());
-        }
-        Ok(Prepared { tool: Arc::clone(tool), call })
-    }
-
-    fn called(&self, prepared: &Prepared, effect: Effect) -> ToolCalled {
-        let tool = prepared.tool.spec().name.clone();
-        let arguments = prepared.call.arguments.clone();
-        let hash = call_hash(&prepared.call.call, tool.as_str(), &arguments);
-        let (item, call) = (prepared.call.item, prepared.call.call.clone());
-        ToolCalled { turn: self.id, item, call, tool, arguments, hash, effect, ground: Ground::Policy }
+        let note = prepared.note();
+        let mut result = self.run_tool(prepared).await;
+        result.content.splice(0..0, note);
+        Ok(Some(result))
     }
 
     async fn run_tool(&self, prepared: Prepared) -> ToolResult {
@@ -134,7 +157,7 @@ impl Turn {
         let name = prepared.call.tool;
         let place = (self.tenant.clone(), self.session, self.id);
         let cancel = self.cancel.child_token();
-        let grant = Grant::new(place, prepared.call.call, prepared.call.arguments, cancel.clone(), output);
+        let grant = Grant::new(place, prepared.call.call, prepared.arguments, cancel.clone(), output);
         let run = prepared.tool.run(grant);
         let show = async {
             while let Some(text) = live.recv().await {
@@ -164,46 +187,6 @@ impl Turn {
                 }
             }
         }
-    }
-}
-
-/// SHA-256 over the call's id, its tool and its arguments with sorted keys.
-fn call_hash(call: &CallId, tool: &str, arguments: &Value) -> String {
-    let mut hasher = Sha256::new();
-    for piece in [call.as_str(), tool] {
-        hasher.update((piece.len() as u64).to_be_bytes());
-        hasher.update(piece);
-    }
-    let mut canonical = String::new();
-    write_canonical(arguments, &mut canonical);
-    hasher.update(canonical);
-    policy::hex(&hasher.finalize())
-}
-
-/// JSON with sorted keys and no spaces, whatever order the map keeps.
-fn write_canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let mut keys: Vec<_> = map.keys().collect();
-            keys.sort();
-            out.push('{');
-            for (index, key) in keys.into_iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { "," });
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
-                write_canonical(&map[key.as_str()], out);
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { "," });
-                write_canonical(item, out);
-            }
-            out.push(']');
-        }
-        plain => out.push_str(&plain.to_string()),
     }
 }
 

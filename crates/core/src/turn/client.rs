@@ -19,7 +19,7 @@ impl Setting {
 
     /// The tools the model may ask for: the agent's, then the client's.
     pub(super) fn tools(&self) -> Arc<[ToolSpec]> {
-        let own = self.catalog.tool_specs(&self.agent);
+        let own = self.catalog.tool_specs(&self.agent, &self.namespace);
         if self.client_tools.is_empty() {
             return own;
         }

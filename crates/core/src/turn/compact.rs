@@ -64,7 +64,7 @@ impl Turn {
                 Verdict::Compact(None) if halvings == 0 => return Ok(None),
                 Verdict::Compact(None) => break,
                 Verdict::Stop => return self.stop(Vec::new()).await.map(Some),
-                Verdict::Go | Verdict::Call(_) | Verdict::Ended => return Err(Over),
+                _ => return Err(Over),
             }
         }
         let message = "the conversation is too long for the model, even to summarise a part of it";
@@ -89,7 +89,7 @@ impl Turn {
                 events.push(Event::ContextCompacted(ContextCompacted { turn, from, to, item, summary }));
                 return match self.report(events, Then::CallModel).await? {
                     Verdict::Call(work) => Ok(Some(work)),
-                    Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => Err(Over),
+                    _ => Err(Over),
                 };
             }
             Ended::Complete(_) => {
@@ -123,7 +123,7 @@ impl Turn {
         ModelRequest {
             system: Arc::clone(&self.setting.agent.system),
             messages,
-            tools: self.setting.catalog.tool_specs(&self.setting.agent),
+            tools: self.setting.tools(),
             ..Default::default()
         }
     }

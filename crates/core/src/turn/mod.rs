@@ -5,27 +5,29 @@ mod answer;
 mod calls;
 mod client;
 mod compact;
+mod judge;
 pub(crate) mod prompt;
+mod report;
 
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use moongate_protocol::{
-    BlobHash, ErrorCode, Event, ItemId, MessageCompleted, Notice, Overrides, Part, PolicyPreset, Role,
-    SessionId, StopReason, Tenant, ToolSpec, TurnId, UsageRecorded, WaitingOn,
+    BlobHash, ErrorCode, Event, ItemId, MessageCompleted, Namespace, Notice, Overrides, Part, PolicyPreset,
+    Role, SessionId, StopReason, Tenant, ToolSpec, TurnId, UsageRecorded, WaitingOn,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::answer::{Answer, End};
-pub(crate) use self::compact::range as compactable;
-use crate::{
-    Agent, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, SharedMessage, Store,
-    feed::Feed, session::PendingCall,
+pub(crate) use self::{
+    compact::range as compactable,
+    report::{Report, Then, Verdict, Work},
 };
+use crate::{Agent, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, Store, feed::Feed};
 
 /// What model and human are told of a call that was started and whose end nobody saw.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The outcome of this call is unknown: the server stopped while it ran. \
@@ -34,60 +36,6 @@ pub(crate) const UNKNOWN_OUTCOME: &str = "The outcome of this call is unknown: t
 /// What the model is told of a client's call that the client did not answer.
 pub(crate) const UNANSWERED: &str = "There is no result: whoever runs this tool gave none.";
 
-/// What a turn wants to happen after its facts are on disk.
-#[derive(Debug)]
-pub(crate) enum Then {
-    /// Go on with what the turn is doing.
-    Go,
-    /// Call the model again, with all that has been said meanwhile.
-    CallModel,
-    /// Summarise older messages, half as many each time the model could not take them.
-    Compact { halvings: u32 },
-    /// The turn is over.
-    Complete(StopReason),
-    /// The turn is over and failed.
-    Fail(Fault),
-    /// The turn was told to stop and has stopped; what was running, in words.
-    Cancelled(Vec<String>),
-}
-
-/// Facts of a turn, and what it wants to do next.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) turn: TurnId,
-    pub(crate) events: Vec<Event>,
-    pub(crate) then: Then,
-    pub(crate) reply: oneshot::Sender<Verdict>,
-}
-
-/// What a turn may do, once its facts are on disk.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    Go,
-    /// The prompt to call the model with.
-    Call(Work),
-    /// What may be summarised, if anything.
-    Compact(Option<Box<compact::Range>>),
-    /// It was told to stop; its facts were not written.
-    Stop,
-    /// It is over.
-    Ended,
-}
-
-/// What the next model call works with.
-#[derive(Debug, Default)]
-pub(crate) struct Work {
-    pub(crate) prompt: Vec<Arc<SharedMessage>>,
-    /// Calls of the last message without a result: they come before the model.
-    pub(crate) pending: Vec<PendingCall>,
-    /// Blobs the prompt refers to.
-    pub(crate) blobs: Vec<BlobHash>,
-    /// Model calls the turn has made.
-    pub(crate) calls_made: u64,
-    /// Tokens the last call's prompt and answer had.
-    pub(crate) window_used: u64,
-}
-
 /// The configuration a turn began with and keeps.
 pub(crate) struct Setting {
     pub(crate) agent: Arc<Agent>,
@@ -95,6 +43,7 @@ pub(crate) struct Setting {
     /// Tools the client runs.
     pub(crate) client_tools: Arc<[ToolSpec]>,
     pub(crate) policy: PolicyPreset,
+    pub(crate) namespace: Namespace,
     pub(crate) catalog: Arc<Catalog>,
 }
 
@@ -109,6 +58,8 @@ pub(crate) struct Turn {
     pub(crate) ids: Ids,
     pub(crate) limits: Arc<Limits>,
     pub(crate) cancel: CancellationToken,
+    /// Rings when somebody decided on one of its calls.
+    pub(crate) decided: Arc<Notify>,
     pub(crate) reports: mpsc::Sender<Report>,
 }
 
@@ -375,7 +326,7 @@ fn asks_for_tools(message: &MessageCompleted) -> bool {
 fn into_work(verdict: Verdict) -> Option<Work> {
     match verdict {
         Verdict::Call(work) => Some(work),
-        Verdict::Go | Verdict::Compact(_) | Verdict::Stop | Verdict::Ended => None,
+        _ => None,
     }
 }
 

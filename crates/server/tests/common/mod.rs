@@ -147,6 +147,7 @@ pub(crate) fn catalog(permits: &Arc<Semaphore>) -> Catalog {
         default_agent: "main".parse().unwrap(),
         models: Arc::new(Script { info, permits: Arc::clone(permits) }),
         tools: Toolbox::default(),
+        tool_policies: Default::default(),
     }
 }
 

@@ -114,7 +114,12 @@ async fn a_newer_store_is_refused_and_unharmed() {
 /// A store as the first version left it.
 fn make_version_one(folder: &Path) {
     let raw = stranger(folder);
-    raw.execute_batch("DROP INDEX session_busy; DROP INDEX audit_tenant").unwrap();
+    raw.execute_batch(
+        "DROP INDEX session_busy; DROP INDEX audit_tenant; DROP TABLE turn; DROP TABLE approval; \
+         CREATE TABLE approval (id BLOB PRIMARY KEY, session INTEGER NOT NULL, expires INTEGER NOT NULL) \
+         STRICT, WITHOUT ROWID; CREATE INDEX approval_session ON approval (session)",
+    )
+    .unwrap();
     raw.pragma_update(None, "user_version", 1).unwrap();
 }
 

@@ -1,8 +1,13 @@
 //! Promises about what is derived from the log in the same transaction.
 
 use futures_util::future::join_all;
-use moongate_core::{Bill, BilledCall, ListQuery, PendingApproval, Store, StoreError, UsageGroup, UsageRow};
-use moongate_protocol::{ApprovalId, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens};
+use moongate_core::{
+    ApprovalFilter, ApprovalQuery, ApprovalRow, Bill, BilledCall, ListQuery, Store, StoreError, UsageGroup,
+    UsageRow,
+};
+use moongate_protocol::{
+    ApprovalId, Event, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens,
+};
 
 use super::scribe::{Scribe, event, tenant, unique};
 
@@ -174,21 +179,43 @@ pub(super) async fn approvals_are_open_until_somebody_or_the_turns_end_decides(s
         event::asks(1, ids[1], 1_000),
         event::asks(1, ids[2], 2_000),
     ];
+    let first = scribe.head().plus(2);
     scribe.write(store, asked).await;
-    let open = async || store.open_approvals(&tenant).await.unwrap();
-    let pending = |i: usize, expires_at| PendingApproval {
-        approval: ApprovalId::from_bits(u128::from(ids[i])),
+    let of = |i: usize| ApprovalId::from_bits(u128::from(ids[i]));
+    let row = |i: usize, expires_at| ApprovalRow {
+        approval: of(i),
         session: scribe.id,
+        asked: first.plus(i),
         expires_at: Timestamp::from_millis(expires_at),
+        decided: None,
     };
-    let expected = [pending(1, 1_000), pending(2, 2_000), pending(0, 3_000)];
-    assert_eq!(open().await, expected);
-    assert_eq!(store.open_approvals(&super::scribe::tenant()).await.unwrap(), []);
-    let last = pending(0, 3_000);
-    scribe.write(store, vec![event::decides(1, ids[1]), event::decides(1, ids[2])]).await;
-    assert_eq!(open().await, [last]);
-    scribe.write(store, vec![event::ended(1)]).await;
-    assert_eq!(open().await, []);
+    let rows = [row(0, 3_000), row(1, 1_000), row(2, 2_000)];
+    let all = |filter| ApprovalQuery { filter, limit: 9, ..ApprovalQuery::default() };
+    let open = async |query: ApprovalQuery| store.approvals(&tenant, &query).await.unwrap();
+    assert_eq!(open(all(ApprovalFilter::Open)).await, [rows[1], rows[2], rows[0]]);
+    let one = ApprovalQuery { limit: 1, ..all(ApprovalFilter::Open) };
+    assert_eq!(open(one).await, [rows[1]]);
+    let mine = |owner: &str, session| ApprovalQuery {
+        owner: Some(owner.parse().unwrap()),
+        session: Some(session),
+        ..all(ApprovalFilter::Open)
+    };
+    assert_eq!(open(mine("bob", scribe.id)).await.len(), 3);
+    assert_eq!(open(mine("eve", scribe.id)).await, []);
+    assert_eq!(open(mine("bob", SessionId::from_bits(u128::from(unique())))).await, []);
+    let elsewhere = super::scribe::tenant();
+    assert_eq!(store.approvals(&elsewhere, &all(ApprovalFilter::Open)).await.unwrap(), []);
+    assert_eq!(store.approval(&tenant, of(0)).await.unwrap(), Some(rows[0]));
+    assert_eq!(store.approval(&elsewhere, of(0)).await.unwrap(), None);
+    let second = write_one(&mut scribe, store, event::decides(1, ids[1])).await;
+    let third = write_one(&mut scribe, store, event::decides(1, ids[2])).await;
+    assert_eq!(open(all(ApprovalFilter::Open)).await, [rows[0]]);
+    let end = write_one(&mut scribe, store, event::ended(1)).await;
+    assert_eq!(open(all(ApprovalFilter::Open)).await, []);
+    let decided = |row: ApprovalRow, by| ApprovalRow { decided: Some(by), ..row };
+    let latest = [decided(rows[0], end), decided(rows[2], third), decided(rows[1], second)];
+    assert_eq!(open(all(ApprovalFilter::Decided)).await, latest);
+    assert_eq!(store.approval(&tenant, of(1)).await.unwrap(), Some(latest[2]), "what was decided is known");
 }
 
 pub(super) async fn usage_is_summed_between_two_times(store: &dyn Store) {
@@ -257,7 +284,7 @@ pub(super) async fn a_fork_is_not_paid_for_twice(store: &dyn Store) {
     let far = Timestamp::from_millis(i64::MAX);
     let sums = store.usage(&tenant, UsageGroup::Agent, begin, far).await.unwrap();
     assert_eq!((sums.len(), sums[0].calls), (1, 1));
-    assert_eq!(store.open_approvals(&tenant).await.unwrap(), []);
+    assert_eq!(open_approvals(store, &tenant).await, []);
     fork.write(store, event::turn(2, 2, "more")).await;
     let sums = store.usage(&tenant, UsageGroup::Session, begin, far).await.unwrap();
     assert_eq!(sums.iter().map(|row| row.calls).collect::<Vec<_>>(), [1, 1]);
@@ -285,11 +312,24 @@ pub(super) async fn a_deleted_session_leaves_only_its_usage(store: &dyn Store) {
     let text = Some("secret".to_owned());
     assert_eq!(store.list(&tenant, &ListQuery { text, limit: 9, ..Default::default() }).await.unwrap(), []);
     assert_eq!(store.list(&tenant, &ListQuery { limit: 9, ..Default::default() }).await.unwrap(), []);
-    assert_eq!(store.open_approvals(&tenant).await.unwrap(), []);
+    assert_eq!(open_approvals(store, &tenant).await, []);
     assert_eq!(store.idempotency(scribe.id, &"k".parse().unwrap()).await.unwrap(), None);
     assert!(!store.unfinished().await.unwrap().contains(&scribe.id));
     let sums = store.usage(&tenant, UsageGroup::Session, begin, Timestamp::from_millis(i64::MAX)).await;
     assert_eq!(sums.unwrap()[0].calls, 1);
     let late = scribe.try_write(store, vec![event::said(2, "too late")]).await;
     assert!(matches!(late, Err(StoreError::Conflict)));
+}
+
+/// Where the approvals that wait for somebody are.
+pub(super) async fn open_approvals(store: &dyn Store, tenant: &Tenant) -> Vec<ApprovalRow> {
+    let query = ApprovalQuery { limit: 99, ..ApprovalQuery::default() };
+    store.approvals(tenant, &query).await.unwrap()
+}
+
+/// Writes an event; where it stands, and when.
+async fn write_one(scribe: &mut Scribe, store: &dyn Store, event: Event) -> (Seq, Timestamp) {
+    let at = scribe.now;
+    scribe.write(store, vec![event]).await;
+    (scribe.head(), at)
 }

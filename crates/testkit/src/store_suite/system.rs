@@ -94,7 +94,7 @@ pub(super) async fn everything_survives_reopening(open: impl AsyncFn() -> Arc<dy
         assert_eq!(store.by_alias(&tenant, "native", &alias).await.unwrap(), Some(scribe.id));
         assert_eq!(store.idempotency(scribe.id, &keyed.key).await.unwrap(), Some(keyed.clone()));
         assert_eq!(store.search(&tenant, "kept words", 9).await.unwrap().len(), 1);
-        assert_eq!(store.open_approvals(&tenant).await.unwrap().len(), 1);
+        assert_eq!(super::projections::open_approvals(&*store, &tenant).await.len(), 1);
         let far = Timestamp::from_millis(i64::MAX);
         let sums = store.usage(&tenant, UsageGroup::Day, Timestamp::default(), far).await.unwrap();
         assert_eq!(sums.iter().map(|row| row.calls).sum::<u64>(), 1);

@@ -1,7 +1,7 @@
 //! The native door: the one that shows everything.
 
 mod activity;
-mod asks;
+mod approvals;
 mod events;
 mod inputs;
 mod keys;
@@ -9,6 +9,7 @@ mod logs;
 mod meta;
 mod outcome;
 mod parts;
+mod questions;
 mod sessions;
 mod sse;
 mod views;
@@ -30,7 +31,8 @@ pub(crate) fn routes() -> Vec<Route> {
         events::routes(),
         activity::routes(),
         ws::routes(),
-        asks::routes(),
+        approvals::routes(),
+        questions::routes(),
         meta::routes(),
         meta::root_routes(),
         keys::routes(),

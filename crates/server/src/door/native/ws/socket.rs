@@ -31,8 +31,9 @@ use crate::{
     body::parse,
     caller::Authenticated,
     door::native::{
-        asks,
+        approvals,
         parts::InputBody,
+        questions,
         views::{AcceptedBody, CancelledBody},
     },
     life::{Life, Sign},
@@ -169,11 +170,11 @@ impl Socket {
             }
             Ask::Approve { approval, decision } => {
                 let decision = parse(&decision)?;
-                Ok(ack(name, asks::resolve(self.life.app(), &caller, approval, decision).await?))
+                Ok(ack(name, approvals::resolve(self.life.app(), &caller, approval, decision).await?))
             }
             Ask::Answer { question, answers } => {
                 let answers = parse(&answers)?;
-                Ok(ack(name, asks::reply_to(self.life.app(), &caller, question, answers).await?))
+                Ok(ack(name, questions::reply_to(self.life.app(), &caller, question, answers).await?))
             }
             Ask::Ping => Ok(frames::encode(&Word::Pong { name: name.as_deref() })),
         }

@@ -1,4 +1,4 @@
-//! Approvals and questions: what waits for a person, and the person's word.
+//! Questions: what an agent wants to know from a person, and the person's answer.
 
 use axum::{
     extract::State,
@@ -6,8 +6,8 @@ use axum::{
 };
 use moongate_core::{Caller, ListQuery, Refusal, SessionHandle, limits::READ_BATCH};
 use moongate_protocol::{
-    Answer as QuestionAnswer, ApprovalId, ApprovalRequested, CallId, Decision, Event, Principal,
-    QuestionAsked, QuestionId, RememberRule, Resolve, Seq, SessionId, SessionState, Timestamp, TurnId,
+    Answer as QuestionAnswer, Event, Principal, QuestionAsked, QuestionId, Seq, SessionId, SessionState,
+    Timestamp, TurnId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,16 +27,6 @@ const WAITING_SESSIONS: usize = 1_000;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/approvals", get(approvals))
-            .says("The approvals that wait for a decision")
-            .query::<AskParams>()
-            .ok::<ApprovalsBody>(200),
-        Route::get("/approvals/{approval}", get(approval)).says("An open approval").ok::<ApprovalBody>(200),
-        Route::post("/approvals/{approval}", post(decide))
-            .says("Decide on an approval")
-            .json::<DecideBody>()
-            .ok::<ApprovalBody>(200)
-            .writes(),
         Route::get("/questions", get(questions))
             .says("The questions that wait for an answer")
             .query::<AskParams>()
@@ -49,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Which approvals or questions to list.
+/// Which questions to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct AskParams {
@@ -59,50 +49,13 @@ struct AskParams {
     _state: AskState,
 }
 
-/// Whether somebody decided.
+/// Whether somebody answered.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum AskState {
     /// Nobody did.
     #[default]
     Open,
-}
-
-/// An approval, with the decision once there is one.
-#[derive(Serialize, ToSchema)]
-struct ApprovalBody {
-    /// Its id.
-    id: ApprovalId,
-    /// In which session.
-    session: SessionId,
-    /// In which turn.
-    turn: TurnId,
-    /// The call.
-    call: CallId,
-    /// What would run.
-    plan: String,
-    /// Why a person is asked.
-    reason: String,
-    /// SHA-256 of the canonical plan, in hexadecimal.
-    hash: String,
-    /// When silence becomes a no.
-    expires_at: Timestamp,
-    /// What was decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<Decision>,
-    /// Who decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<Principal>,
-    /// Somebody decided before.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    already: bool,
-}
-
-/// Open approvals.
-#[derive(Serialize, ToSchema)]
-struct ApprovalsBody {
-    /// Soonest expiry first.
-    items: Vec<ApprovalBody>,
 }
 
 /// A question, with the answers once there are some.
@@ -140,21 +93,6 @@ struct QuestionsBody {
     items: Vec<QuestionBody>,
 }
 
-/// A decision.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DecideBody {
-    /// The decision.
-    decision: Decision,
-    /// Changed arguments: checked against the tool's schema, under a new hash.
-    #[schema(value_type = Option<Object>)]
-    arguments: Option<Value>,
-    /// Why.
-    reason: Option<String>,
-    /// A rule to keep.
-    remember: Option<RememberRule>,
-}
-
 /// The answers to a question.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -162,24 +100,6 @@ pub(crate) struct AnswerBody {
     /// The answers, by field.
     #[schema(value_type = Object)]
     answers: Value,
-}
-
-impl ApprovalBody {
-    fn of(session: SessionId, asked: &ApprovalRequested) -> Self {
-        Self {
-            id: asked.approval,
-            session,
-            turn: asked.turn,
-            call: asked.call.clone(),
-            plan: asked.plan.clone(),
-            reason: asked.reason.clone(),
-            hash: asked.hash.clone(),
-            expires_at: asked.expires_at,
-            decision: None,
-            by: None,
-            already: false,
-        }
-    }
 }
 
 impl QuestionBody {
@@ -196,74 +116,6 @@ impl QuestionBody {
             already: false,
         }
     }
-}
-
-async fn approvals(State(app): State<App>, caller: Authenticated, _: Query<AskParams>) -> Answer {
-    let mut items = Vec::new();
-    for open in app.gateway().store().open_approvals(caller.tenant()).await? {
-        // Not the caller's, or gone meanwhile.
-        let Ok(session) = app.gateway().session(&caller, open.session).await else { continue };
-        items.extend(read_approval(&session, open.approval).await?);
-    }
-    ok(&ApprovalsBody { items })
-}
-
-async fn approval(State(app): State<App>, caller: Authenticated, Id(id): Id<ApprovalId>) -> Answer {
-    let session = session_of(&app, &caller, id).await?;
-    let found = read_approval(&session, id).await?;
-    ok(&found.ok_or_else(|| Refusal::not_found("approval"))?)
-}
-
-async fn decide(
-    State(app): State<App>,
-    caller: Authenticated,
-    Id(id): Id<ApprovalId>,
-    Json(body): Json<DecideBody>,
-) -> Answer {
-    ok(&resolve(&app, &caller, id, body).await?)
-}
-
-/// Decides on an approval: the same by HTTP and by WebSocket.
-pub(super) async fn resolve(
-    app: &App,
-    caller: &Caller,
-    approval: ApprovalId,
-    body: DecideBody,
-) -> Answer<impl Serialize + use<>> {
-    let session = session_of(app, caller, approval).await?;
-    let before = read_approval(&session, approval).await?;
-    if let Some(decided) = before.filter(|approval| approval.decision.is_some()) {
-        return Ok(ApprovalBody { already: true, ..decided });
-    }
-    let DecideBody { decision, arguments, reason, remember } = body;
-    session.resolve(Resolve { approval, decision, arguments, reason, remember }).await?;
-    let after = read_approval(&session, approval).await?;
-    after.ok_or_else(|| Refusal::not_found("approval").into())
-}
-
-/// The session an open approval belongs to.
-async fn session_of(app: &App, caller: &Caller, id: ApprovalId) -> Answer<SessionHandle> {
-    let open = app.gateway().store().open_approvals(caller.tenant()).await?;
-    let found = open.into_iter().find(|open| open.approval == id);
-    let session = found.ok_or_else(|| Refusal::not_found("approval"))?.session;
-    app.gateway().session(caller, session).await.map_err(|_| Refusal::not_found("approval").into())
-}
-
-async fn read_approval(session: &SessionHandle, id: ApprovalId) -> Result<Option<ApprovalBody>, Refusal> {
-    let mut found: Option<ApprovalBody> = None;
-    scan(session, &id.to_string(), |event| match event {
-        Event::ApprovalRequested(asked) if asked.approval == id => {
-            found = Some(ApprovalBody::of(session.id(), asked));
-        }
-        Event::ApprovalResolved(resolved) if resolved.approval == id => {
-            if let Some(found) = &mut found {
-                (found.decision, found.by) = (Some(resolved.decision), Some(resolved.by.clone()));
-            }
-        }
-        _ => {}
-    })
-    .await?;
-    Ok(found)
 }
 
 async fn questions(State(app): State<App>, caller: Authenticated, _: Query<AskParams>) -> Answer {

@@ -1,0 +1,120 @@
+//! The plan of a call: what a person is shown of it, and the hash that binds their word to it.
+
+use moongate_protocol::{CallId, SessionId};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{limits::PLAN_BYTES, policy::hex};
+
+/// SHA-256 over the session, the call's id, its tool and its arguments with sorted keys.
+pub(crate) fn hash(session: SessionId, call: &CallId, tool: &str, arguments: &Value) -> String {
+    let mut hasher = Sha256::new();
+    for piece in [session.to_string().as_str(), call.as_str(), tool] {
+        hasher.update((piece.len() as u64).to_be_bytes());
+        hasher.update(piece);
+    }
+    let mut canonical = String::new();
+    write_canonical(arguments, &mut canonical);
+    hasher.update(canonical);
+    hex(&hasher.finalize())
+}
+
+/// The call in full on one line, with nothing invisible in it; `None` when it is longer than a person can read.
+pub(crate) fn render(tool: &str, arguments: &Value) -> Option<String> {
+    let mut canonical = String::new();
+    write_canonical(arguments, &mut canonical);
+    if canonical.len() > PLAN_BYTES {
+        return None;
+    }
+    let plan = format!("{tool} {}", visible(&canonical));
+    (plan.len() <= PLAN_BYTES).then_some(plan)
+}
+
+/// JSON with sorted keys and no spaces, whatever order the map keeps.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<_> = map.keys().collect();
+            keys.sort();
+            out.push('{');
+            for (index, key) in keys.into_iter().enumerate() {
+                out.push_str(if index == 0 { "" } else { "," });
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                write_canonical(&map[key.as_str()], out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                out.push_str(if index == 0 { "" } else { "," });
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}
+
+/// JSON text with every character that is invisible, moves others about or looks like another one written as
+/// `\u{…}`. JSON writes a backslash of the text itself twice, so that the two cannot be mistaken for each other.
+fn visible(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for word in json.split_inclusive(|c: char| !c.is_alphanumeric()) {
+        let letters = || word.chars().filter(|c| c.is_alphabetic());
+        let poses = letters().any(|c| c.is_ascii()) || letters().all(is_twin);
+        for c in word.chars() {
+            if is_hidden(c) || is_disguised(c) || poses && is_foreign(c) {
+                out.extend(c.escape_unicode());
+            } else {
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+/// Control characters, spaces that are not the space, marks of direction, joiners, selectors, tags, private use and
+/// whatever else is shown as nothing.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || c.is_whitespace() && c != ' '
+        || matches!(u32::from(c),
+            0x00AD | 0x034F | 0x061C | 0x070F | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F
+            | 0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x206F | 0x2800 | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF
+            | 0xFFA0 | 0xFFF0..=0xFFFD | 0x110BD | 0x110CD | 0x13430..=0x1345F | 0x1BCA0..=0x1BCA3
+            | 0x1D173..=0x1D17A | 0xE000..=0xF8FF | 0xE0000..=0xE0FFF | 0xF0000..)
+        // Marks that are set above, below or through the character before.
+        || matches!(u32::from(c), 0x0300..=0x036F | 0x0483..=0x0489 | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF
+            | 0x20D0..=0x20FF | 0xFE20..=0xFE2F)
+}
+
+/// Letters, digits and signs that are others in another dress: full width, mathematical, enclosed, and the slashes,
+/// quotes and dashes that are none.
+fn is_disguised(c: char) -> bool {
+    matches!(u32::from(c),
+        0x02B9..=0x02DF | 0x037E | 0x0589 | 0x05C3 | 0x060C..=0x060D | 0x066A..=0x066D | 0x2010..=0x2015
+        | 0x2018..=0x201F | 0x2024..=0x2026 | 0x2032..=0x203A | 0x2041 | 0x2044 | 0x2052 | 0x2053 | 0x205A
+        | 0x2070..=0x209C | 0x2100..=0x214F | 0x2160..=0x2188 | 0x2212 | 0x2215..=0x2217 | 0x2223 | 0x2236
+        | 0x223C | 0x2460..=0x24FF | 0x2571..=0x2573 | 0x2768..=0x2775 | 0x27CB | 0x27CD | 0x29F5 | 0x29F8..=0x29F9
+        | 0x2E3A..=0x2E3B | 0x3002 | 0x3014..=0x301F | 0xA4FF | 0xA789 | 0xFB00..=0xFB06 | 0xFE10..=0xFE19
+        | 0xFE30..=0xFE6F | 0xFF01..=0xFF5E | 0xFF61..=0xFF65 | 0x1D400..=0x1D7FF | 0x1F100..=0x1F1AD
+        | 0x1FBF0..=0x1FBF9)
+}
+
+/// Letters that cannot be told from Latin ones: a word of nothing else may be meant to be read as another.
+fn is_twin(c: char) -> bool {
+    const TWINS: &str = "авеіјкмһорсѕтухԁԛԝԌАВЕІЈКМНОРЅСТУХԚԜαεικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧօոսհԼՏՕ";
+    TWINS.contains(c)
+}
+
+/// Letters of other scripts, which have no place in a word with Latin ones.
+fn is_foreign(c: char) -> bool {
+    matches!(u32::from(c),
+        0x0131 | 0x017F..=0x0180 | 0x0184..=0x02B8 | 0x0370..=0x058F | 0x0600..=0x06FF | 0x07C0..=0x07FF
+        | 0x0900..=0x0DFF | 0x10A0..=0x10FF | 0x1100..=0x11FF | 0x13A0..=0x13FF | 0x1400..=0x167F
+        | 0x16A0..=0x16FF | 0x1C80..=0x1C8F | 0x1D00..=0x1D7F | 0x1F00..=0x1FFF | 0x2C60..=0x2DDF
+        | 0xA4D0..=0xA4FF | 0xA640..=0xA69F | 0xA720..=0xA7FF | 0xAB30..=0xABBF | 0x10280..=0x1044F
+        | 0x118A0..=0x118FF)
+}

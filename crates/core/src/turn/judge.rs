@@ -1,0 +1,172 @@
+//! Whether a call may run: what it is, what the policy says, what people said.
+
+use std::sync::Arc;
+
+use moongate_protocol::{
+    ApprovalId, ApprovalRequested, Ground, Part, Requirement, Timestamp, ToolCalled, ToolOutcome,
+};
+use serde_json::Value;
+
+use super::{Step, Then, Turn, Verdict};
+use crate::{
+    Tool, ToolResult,
+    limits::PLAN_BYTES,
+    plan, policy,
+    session::{Asked, NOT_STARTED, PendingCall},
+};
+
+/// A call that can run, if it may.
+pub(super) struct Prepared {
+    pub(super) call: PendingCall,
+    pub(super) tool: Arc<dyn Tool>,
+    /// The arguments that run: the model's, or a person's.
+    pub(super) arguments: Value,
+}
+
+impl Prepared {
+    /// What the model is told where other arguments ran than it wished.
+    pub(super) fn note(&self) -> Option<Part> {
+        let changed = self.arguments != self.call.arguments;
+        changed.then(|| {
+            Part::text(format!(
+                "A person changed the arguments of this call. It ran with {}.\n",
+                self.arguments
+            ))
+        })
+    }
+}
+
+/// What was decided about a call.
+pub(super) enum Judged {
+    May(Ground),
+    /// A person was asked.
+    Waits,
+    /// It does not run.
+    Over(ToolResult),
+}
+
+fn denied(text: impl Into<String>) -> ToolResult {
+    ToolResult::ended(ToolOutcome::Denied, text)
+}
+
+impl Turn {
+    /// Finds the tool and the arguments, and checks both.
+    pub(super) fn prepare(&self, call: PendingCall) -> Result<Prepared, ToolResult> {
+        match &call.asked {
+            Some(Asked::Denied { reason: None }) => return Err(denied(denied_by_user(&call.tool))),
+            Some(Asked::Denied { reason: Some(reason) }) => {
+                return Err(denied(format!("{} Reason: {reason}", denied_by_user(&call.tool))));
+            }
+            Some(Asked::Expired) => {
+                return Err(denied(format!("Tool call '{}' was not approved in time.", call.tool)));
+            }
+            Some(Asked::Open | Asked::Approved { .. }) | None => {}
+        }
+        let refuse = |text: String| Err(ToolResult::ended(ToolOutcome::Error, text));
+        let setting = &self.setting;
+        let shown = setting.agent.tools.iter().any(|name| name.as_str() == call.tool);
+        let Some(tool) = setting.catalog.tools.get(&call.tool).filter(|_| shown) else {
+            return refuse(format!("There is no tool named {}.", call.tool));
+        };
+        if !setting.catalog.tool_policies.allow(&setting.namespace, &call.tool) {
+            return Err(denied(format!("Tool '{}' is not allowed in this namespace.", call.tool)));
+        }
+        let arguments = match &call.asked {
+            Some(Asked::Approved { arguments: Some(changed), .. }) => changed.clone(),
+            _ => call.arguments.clone(),
+        };
+        if let Err(fault) = setting.catalog.tools.check(&call.tool, &arguments) {
+            return refuse(fault);
+        }
+        Ok(Prepared { tool: Arc::clone(tool), call, arguments })
+    }
+
+    /// Whether a call may run. A no of the policy counts more than a person's yes, and a person's yes is for the
+    /// call they were shown and no other.
+    pub(super) async fn judge(&self, prepared: &Prepared) -> Step<Judged> {
+        let effect = prepared.tool.spec().effect;
+        let preset = policy::judge(self.setting.policy, effect);
+        let (verdict, requirement) = policy::combine(preset, prepared.tool.requirement());
+        Ok(match (verdict, &prepared.call.asked) {
+            (policy::Verdict::Deny, _) => Judged::Over(denied("The policy does not allow this call.")),
+            (_, Some(Asked::Approved { approval, hash, .. })) => {
+                if *hash == self.hash(prepared) {
+                    Judged::May(Ground::Approval { approval: *approval })
+                } else {
+                    Judged::Over(denied("Another call than this one was approved."))
+                }
+            }
+            (policy::Verdict::Allow, _) => Judged::May(Ground::Policy),
+            (policy::Verdict::Ask, _) => self.ask(prepared, requirement).await?,
+        })
+    }
+
+    async fn ask(&self, prepared: &Prepared, requirement: Requirement) -> Step<Judged> {
+        let name = prepared.tool.spec().name.clone();
+        let Some(plan) = plan::render(name.as_str(), &prepared.arguments) else {
+            let words = format!(
+                "This call needs a person's approval, and its arguments are longer than a person can read: \
+                 {PLAN_BYTES} bytes at most."
+            );
+            return Ok(Judged::Over(ToolResult::ended(ToolOutcome::Error, words)));
+        };
+        let asked = ApprovalRequested {
+            turn: self.id,
+            approval: self.ids.make(ApprovalId::new),
+            call: prepared.call.call.clone(),
+            tool: name,
+            arguments: prepared.arguments.clone(),
+            requirement,
+            plan,
+            reason: reason(requirement, prepared.tool.requirement()).into(),
+            hash: self.hash(prepared),
+            expires_at: self.expiry(),
+        };
+        Ok(match self.report(Vec::new(), Then::Ask(Box::new(asked))).await? {
+            Verdict::Run(ground) => Judged::May(ground),
+            Verdict::Asked => Judged::Waits,
+            Verdict::Denied => Judged::Over(denied(denied_by_user(&prepared.call.tool))),
+            _ => Judged::Over(ToolResult::ended(ToolOutcome::Cancelled, NOT_STARTED)),
+        })
+    }
+
+    /// When silence becomes a no.
+    fn expiry(&self) -> Timestamp {
+        let wished = self.setting.overrides.approval_secs.map(u64::from).map(std::time::Duration::from_secs);
+        let wait = wished.map_or(self.limits.approval_wait, |wished| wished.min(self.limits.approval_wait));
+        let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.ids.now().as_millis().saturating_add(millis))
+    }
+
+    fn hash(&self, prepared: &Prepared) -> String {
+        let (call, tool) = (&prepared.call.call, prepared.tool.spec().name.as_str());
+        plan::hash(self.session, call, tool, &prepared.arguments)
+    }
+
+    /// What is written before a call runs.
+    pub(super) fn called(&self, prepared: &Prepared, ground: Ground) -> ToolCalled {
+        ToolCalled {
+            turn: self.id,
+            item: prepared.call.item,
+            call: prepared.call.call.clone(),
+            tool: prepared.tool.spec().name.clone(),
+            arguments: prepared.arguments.clone(),
+            hash: self.hash(prepared),
+            effect: prepared.tool.spec().effect,
+            ground,
+        }
+    }
+}
+
+fn denied_by_user(tool: &str) -> String {
+    format!("Tool call '{tool}' was denied by the user.")
+}
+
+/// Why a person is asked, for the person.
+fn reason(requirement: Requirement, own: Requirement) -> &'static str {
+    match (requirement, own) {
+        (Requirement::Always, _) => "this tool asks each time it is to run",
+        (_, Requirement::UnlessAutoApproved) => "this tool asks before it runs",
+        _ => "the policy asks before a tool changes anything",
+    }
+}
