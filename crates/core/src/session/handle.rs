@@ -55,6 +55,11 @@ impl SessionHandle {
         self.slot.id()
     }
 
+    /// Whether it is kept: one that is not lives only as long as its [`crate::Ephemeral`].
+    pub fn is_kept(&self) -> bool {
+        self.slot.is_kept()
+    }
+
     /// Whose it is.
     pub fn identity(&self) -> &Identity {
         self.slot.identity()

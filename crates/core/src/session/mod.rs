@@ -82,6 +82,11 @@ impl Slot {
         }
     }
 
+    /// Whether the log is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.over.is_none()
+    }
+
     /// Ends a session that is not kept.
     pub(crate) fn end(&self) {
         if let Some(over) = &self.over {

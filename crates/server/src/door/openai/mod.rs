@@ -1,33 +1,54 @@
-//! The OpenAI door.
+//! The OpenAI door: agents for everything that speaks to the OpenAI API. A completion is a turn, a response is a
+//! turn that can be read again, a conversation is a session.
 
+mod body;
+mod chat;
+mod content;
+mod conversation;
+mod conversations;
+mod failure;
+mod ids;
+mod models;
+mod page;
+mod responses;
+mod run;
 mod settings;
+mod stream;
+mod watch;
 
-use axum::response::Response;
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    middleware::map_response,
+    response::{IntoResponse as _, Response},
+};
 use http::StatusCode;
+use moongate_protocol::ErrorCode;
 
+use self::failure::{Fault, RequestIds};
 pub use self::settings::Settings;
-use super::shared::{Carriers, Cors, Dialect, Door, Path, Place, Refused};
-use crate::reply::json;
+use super::shared::{Carriers, Cause, Cors, Dialect, Door, Path, Place, Refused};
+
+/// The state of the door's handlers.
+type At = State<Door<Openai>>;
+/// What the store calls the door's aliases.
+const DOOR: &str = "openai";
 
 /// What the door keeps.
 pub(crate) struct Openai {
     settings: Settings,
+    requests: Arc<RequestIds>,
 }
 
 impl Openai {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self { settings, requests: Arc::new(RequestIds::new()) }
     }
 }
 
-/// The body of a refusal.
-#[derive(serde::Serialize)]
-struct Body<'a> {
-    error: &'a str,
-}
-
 impl Dialect for Openai {
-    const NAME: &'static str = "openai";
+    const NAME: &'static str = DOOR;
 
     fn place(&self) -> Place {
         Place {
@@ -40,15 +61,52 @@ impl Dialect for Openai {
     }
 
     fn paths(&self) -> Vec<Path<Door<Self>>> {
-        Vec::new()
+        let paths = [
+            Path::get("/models", models::list),
+            Path::get("/models/{*id}", models::retrieve),
+            Path::post("/chat/completions", chat::create),
+        ];
+        let mark = |mut path: Path<Door<Self>>| {
+            let requests = Arc::clone(&self.requests);
+            path.handler = path.handler.layer(map_response(move |response: Response| {
+                let marked = requests.mark(response);
+                async move { marked }
+            }));
+            path
+        };
+        let more = responses::paths().into_iter().chain(conversations::paths());
+        paths.into_iter().chain(more).map(mark).collect()
     }
 
     fn refuse(&self, refused: &Refused) -> Response {
-        let status = StatusCode::from_u16(refused.failure.code().status());
-        json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &Body { error: refused.failure.message() })
+        let message = refused.failure.message();
+        let fault = match refused.cause {
+            Cause::Credential => {
+                let message = "Incorrect API key provided. Send Authorization: Bearer mg_…";
+                Fault::known(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+            }
+            Cause::NoRoute => {
+                let message = format!("Invalid URL ({} {})", refused.method, refused.path);
+                Fault::known(StatusCode::NOT_FOUND, "unknown_url", message)
+            }
+            Cause::NoMethod => {
+                let message = format!("Not allowed to {} on {}", refused.method, refused.path);
+                Fault::known(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            }
+            _ => status(refused.failure.code(), message),
+        };
+        self.requests.mark(fault.into_response())
     }
 
     fn cors(&self) -> Cors {
-        Cors { methods: "GET, POST, PUT, PATCH, DELETE", headers: "Authorization, Content-Type", exposes: "" }
+        Cors {
+            methods: "GET, POST, DELETE",
+            headers: "*, Authorization, Content-Type, X-Moongate-Session",
+            exposes: "x-request-id, x-moongate-session, retry-after",
+        }
     }
+}
+
+fn status(code: ErrorCode, message: &str) -> Fault {
+    crate::reply::Failure::new(code, message).into()
 }
