@@ -34,6 +34,14 @@ pub(crate) fn string_schema(pattern: &str) -> utoipa::openapi::RefOr<utoipa::ope
     ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).into()
 }
 
+/// The same with a bound in bytes. The pattern counts characters: it tells clients the form, and the words the bound.
+#[cfg(feature = "openapi")]
+fn bytes_schema(pattern: &str, most: usize) -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+    use utoipa::openapi::schema::{ObjectBuilder, Type};
+    let said = format!("At most {most} bytes in UTF-8.");
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).description(Some(said)).into()
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, max $max:literal, pattern $pattern:literal, $allowed:expr) => {
         $(#[$doc])*
@@ -101,7 +109,7 @@ macro_rules! name {
         #[cfg(feature = "openapi")]
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                string_schema($pattern)
+                bytes_schema($pattern, $max)
             }
         }
 

@@ -210,3 +210,17 @@ async fn an_image_is_kept_apart_and_shown_to_its_session_only() {
     assert_eq!(gate.post(&format!("{other}/inputs"), mentioned).await.0, 202);
     assert_eq!(gate.get(&path.replace(&session, &other)).await.0, 404);
 }
+
+/// Names are bounded in bytes, as the OpenAPI document says: a character may have up to four.
+#[tokio::test]
+async fn an_alias_is_bounded_in_bytes() {
+    let gate = Gate::new();
+    let (_, document) = gate.get("/api/v1/openapi.json").await;
+    let most = moongate_protocol::Alias::MAX_BYTES;
+    let alias = &document["components"]["schemas"]["Alias"];
+    assert!(alias.to_string().contains(&format!("At most {most} bytes")), "{alias}");
+    for (alias, expected) in [("é".repeat(most / 2), 201), ("é".repeat(most / 2 + 1), 400)] {
+        let (status, body) = gate.post("/api/v1/sessions", json!({ "alias": alias })).await;
+        assert_eq!(status, expected, "{} bytes: {body}", alias.len());
+    }
+}
