@@ -56,8 +56,10 @@ pub struct ApprovalQuery {
     pub filter: ApprovalFilter,
     /// Only of this session.
     pub session: Option<SessionId>,
-    /// Only in sessions of this owner; whom the caller may see is held to in any case.
+    /// Only in sessions of this owner; what the caller may see is held to in any case.
     pub owner: Option<Principal>,
+    /// And in sessions that belong to their namespace.
+    pub shared: bool,
     /// Most rows; 0 for as many as one answer has.
     pub limit: usize,
 }
@@ -73,17 +75,21 @@ impl Gateway {
         mut query: ApprovalQuery,
     ) -> Result<Vec<ApprovalView>, Refusal> {
         crate::gateway::require(caller, Scope::SessionsRead)?;
-        if query.limit == 0 || query.limit > APPROVALS_LISTED {
-            query.limit = APPROVALS_LISTED;
-        }
+        let most = if query.limit == 0 { APPROVALS_LISTED } else { query.limit.min(APPROVALS_LISTED) };
+        // Rows that a narrowed caller may not see do not count.
+        query.limit = if caller.is_narrowed() { APPROVALS_LISTED } else { most };
         if !caller.sees_all_owners() {
             query.owner = Some(caller.principal().clone());
+            query.shared = !caller.grants().is_empty();
         }
         let mut found = Vec::new();
         for row in self.store().approvals(caller.tenant(), &query).await? {
             // Not the caller's, or gone meanwhile.
             if let Some(view) = self.show(caller, &row).await? {
                 found.push(view);
+            }
+            if found.len() == most {
+                break;
             }
         }
         Ok(found)

@@ -125,7 +125,7 @@ impl Caller {
     pub(crate) fn gateway() -> Self {
         #[expect(clippy::expect_used, reason = "the literals are within the grammars")]
         let (tenant, principal) =
-            ("default".parse().expect("a tenant"), "gateway".parse().expect("a principal"));
+            ("default".parse().expect("a tenant"), GATEWAY.parse().expect("a principal"));
         Self { tenant, principal, scopes: Scopes::default(), limits: CallerLimits::default() }
     }
 
@@ -200,6 +200,16 @@ pub fn is_beneath(namespace: &Namespace, parent: &Namespace) -> bool {
 const EVERYWHERE: &str = "*";
 /// The owner of sessions that belong to their namespace. No key has this principal.
 pub const SHARED_OWNER: &str = "gateway:shared";
+
+/// Who denies what nobody decided in time.
+pub const GATEWAY: &str = "gateway";
+/// Who approves where a session does so by itself.
+pub const POLICY: &str = "policy";
+
+/// Whether a principal is one of the gateway's own, which no key has.
+pub fn is_reserved(principal: &Principal) -> bool {
+    [SHARED_OWNER, GATEWAY, POLICY].contains(&principal.as_str())
+}
 
 /// The owner of a session that belongs to its namespace.
 pub(crate) fn of_its_namespace() -> Principal {

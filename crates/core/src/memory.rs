@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, BilledCall, Derived, DoorName, Fence,
     IdempotencyRow, KeyRow, ListQuery, Record, SearchHit, SessionRow, Store, StoreError, TurnCounts,
-    TurnQuery, TurnRow, UsageGroup, UsageRow, approval_list::ApprovalTable, is_beneath, terms,
-    turn_list::TurnTable, words,
+    TurnQuery, TurnRow, UsageGroup, UsageRow, approval_list::ApprovalTable, caller::is_of_its_namespace,
+    is_beneath, terms, turn_list::TurnTable, words,
 };
 
 /// Most bytes of events one read returns, as long as it returns one event.
@@ -188,7 +188,9 @@ impl State {
         let ours = self.sessions.values().filter(|kept| {
             kept.row.tenant == *tenant
                 && query.session.is_none_or(|session| kept.row.view.id == session)
-                && query.owner.as_ref().is_none_or(|owner| kept.row.view.owner == *owner)
+                && query.owner.as_ref().is_none_or(|owner| {
+                    kept.row.view.owner == *owner || query.shared && is_of_its_namespace(&kept.row.view.owner)
+                })
         });
         let mut rows: Vec<ApprovalRow> = ours.flat_map(|kept| kept.approvals.rows(query.filter)).collect();
         crate::approval_list::sort(&mut rows, query.filter);

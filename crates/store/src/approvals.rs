@@ -1,6 +1,6 @@
 //! Where the logs say what about approvals.
 
-use moongate_core::{ApprovalChange, ApprovalFilter, ApprovalQuery, ApprovalRow};
+use moongate_core::{ApprovalChange, ApprovalFilter, ApprovalQuery, ApprovalRow, SHARED_OWNER};
 use moongate_protocol::{ApprovalId, Tenant, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 
@@ -52,7 +52,7 @@ pub(crate) fn approvals(
     };
     let sql = format!(
         "{COLUMNS} AND {which} AND (:session IS NULL OR s.id = :session) \
-         AND (:owner IS NULL OR s.owner = :owner) ORDER BY {order} LIMIT :limit"
+         AND (:owner IS NULL OR s.owner = :owner OR (:shared AND s.owner = :nobody)) ORDER BY {order} LIMIT :limit"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(
@@ -60,6 +60,8 @@ pub(crate) fn approvals(
             ":tenant": tenant.as_str(),
             ":session": query.session.map(blob),
             ":owner": query.owner.as_ref().map(moongate_protocol::Principal::as_str),
+            ":shared": query.shared,
+            ":nobody": SHARED_OWNER,
             ":limit": i64::try_from(query.limit).unwrap_or(i64::MAX),
         },
         read_row,

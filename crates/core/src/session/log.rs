@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moongate_protocol::{Envelope, Event, Notice, Principal};
 
-use super::{Slot, actor::Stop, decide::Context, load::load, state::State};
+use super::{Slot, actor::Stop, audit, decide::Context, load::load, state::State};
 use crate::{Append, Record, SessionRow, StoreError, gateway::Shared};
 
 pub(super) struct Log {
@@ -68,7 +68,20 @@ impl Log {
         let records = draft.records.clone();
         self.slot.store().append(draft).await.map_err(Stop::Failed)?;
         self.publish(&records);
+        self.note(&records).await;
         Ok(())
+    }
+
+    /// Writes down what an operator may want to know later. What was done is done: a store that cannot write it is
+    /// an error of its own.
+    async fn note(&self, records: &[Arc<Record>]) {
+        let tenant = &self.slot.identity().tenant;
+        for envelope in records.iter().filter_map(|record| record.envelope().ok()) {
+            let Some(entry) = audit::entry(envelope, tenant) else { continue };
+            if let Err(error) = self.shared.store.audit(entry).await {
+                tracing::error!(session.id = %self.slot.id(), %error, "an audit entry could not be written");
+            }
+        }
     }
 
     fn publish(&self, records: &[Arc<Record>]) {

@@ -2,6 +2,7 @@
 
 mod actor;
 mod approvals;
+mod audit;
 mod decide;
 mod handle;
 mod load;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use moongate_core::{ApprovalFilter, ApprovalQuery, ApprovalView, PromptMessage, Refusal, SessionHandle};
+use moongate_core::{
+    ApprovalFilter, ApprovalQuery, ApprovalView, CallerLimits, NewSession, PromptMessage, Refusal, Scope,
+    SessionHandle, ToolPolicies, ToolPolicy,
+};
 use moongate_protocol::{
     ApprovalRequested, ApprovalState, Cancel, Decision, Effect, Envelope, ErrorCode, Event, Ground, NewInput,
     Notice, Overrides, PolicyPreset, RememberRule, RememberScope, Requirement, Resolve, SessionPatch,
@@ -429,6 +432,13 @@ async fn a_session_that_approves_by_itself_asks_only_where_a_tool_always_does() 
     let called = calls(&desk.log().await);
     assert_eq!(called.len(), 1);
     assert_eq!((called[0].tool.as_str(), &called[0].ground), ("send", &Ground::AutoApproval));
+    let audit = desk.kit.disk().audit_entries(&"default".parse().unwrap(), 9).await.unwrap();
+    let said: Vec<_> = audit.iter().map(|entry| (entry.principal.as_str(), entry.action.as_str())).collect();
+    let auto = [("policy", "tool.auto_approved"), ("admin", "session.policy_changed")];
+    assert!(
+        said.contains(&("bob", "approval.denied")) && auto.iter().all(|one| said.contains(one)),
+        "{said:?}"
+    );
     // Another session of the same person, and a fork of this one, ask.
     let fork = desk.kit.gateway().fork(&bob(), &desk.session, None, None).await.unwrap().view.id;
     for session in [desk.kit.session().await, desk.kit.open(fork).await] {
@@ -455,7 +465,7 @@ async fn an_approval_is_seen_and_decided_by_those_who_may_and_is_not_there_for_o
         let refused = gateway.resolve(stranger, word(&request, Decision::Approve)).await.unwrap_err();
         assert_eq!(refused.code, ErrorCode::NotFound);
     }
-    let reader = narrowed("default", "bob", &[moongate_core::Scope::SessionsRead], Default::default());
+    let reader = narrowed("default", "bob", &[Scope::SessionsRead], Default::default());
     assert_eq!(gateway.approvals(&reader, open.clone()).await.unwrap().len(), 1);
     let refused = gateway.resolve(&reader, word(&request, Decision::Approve)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Forbidden);
@@ -528,4 +538,103 @@ async fn an_approved_call_never_runs_twice_whatever_append_the_server_dies_at() 
     }
     // Where it died between saying that it runs and running, nobody can know: it is not run again.
     assert!(runs[&1] > runs[&0] && runs.values().sum::<usize>() > 10, "{runs:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_namespace_may_not_use_is_not_shown_and_does_not_run() {
+    let beneath = |path: &str, policy| (path.parse().unwrap(), policy);
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let policies = ToolPolicies::new(
+        ToolPolicy::Deny(names(&["fire*"])),
+        [
+            beneath("tenant:acme", ToolPolicy::Deny(names(&["send"]))),
+            beneath("tenant:acme:user:bob", ToolPolicy::AllowAll),
+            beneath("tenant:globex", ToolPolicy::Allow(names(&["se*"]))),
+            beneath("tenant:shut", ToolPolicy::DenyAll),
+        ],
+    );
+    for (namespace, shown) in [
+        ("tenant:acme:user:bob", &["look"][..]),
+        ("tenant:acmeish", &["look", "send"]),
+        ("tenant:globex", &["send"]),
+        ("tenant:shut:up", &[]),
+    ] {
+        let ledger_folder = tempfile::tempdir().unwrap();
+        let ledger = CallLedger::open(&ledger_folder.path().join("runs"));
+        let setup = Setup { tool_policies: policies.clone(), ..Setup::default() };
+        let fire = ScriptedTool::new("fire_all", Effect::Effect).written_in(&ledger);
+        let kit = setup.tool(send(&ledger)).tool(look()).tool(fire).start().await;
+        let new = NewSession { namespace: Some(namespace.parse().unwrap()), ..NewSession::default() };
+        let created = kit.gateway().create(&bob(), "native", new).await.unwrap().view.id;
+        let session = kit.open(created).await;
+        let mut client = kit.client(created).await;
+        kit.model().push([Script::calls(&[
+            ("send", json!({})),
+            ("look", json!({})),
+            ("fire_all", json!({})),
+        ])]);
+        session.submit(says("go")).await.unwrap();
+        client.until_turn_ends().await;
+        let request = kit.model().requests().remove(0);
+        let mut told: Vec<_> = request.tools.iter().map(|tool| tool.name.as_str().to_owned()).collect();
+        told.sort();
+        assert_eq!(told, shown, "{namespace}");
+        for ((is_error, text), tool) in results(&kit).into_iter().zip(["send", "look", "fire_all"]) {
+            assert_eq!(!is_error, shown.contains(&tool), "{namespace} {tool} {text}");
+            if is_error {
+                assert_eq!(text, format!("Tool '{tool}' is not allowed in this namespace."));
+            }
+        }
+        assert_eq!(ledger.runs().len(), usize::from(shown.contains(&"send")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_session_of_its_namespace_everybody_who_was_granted_it_decides() {
+    let desk = Desk::new().await;
+    let scopes = [Scope::SessionsRead, Scope::SessionsWrite, Scope::ApprovalsDecide];
+    let granted = |who: &str, namespace: &str| {
+        let namespaces = vec![namespace.parse().unwrap()];
+        narrowed("default", who, &scopes, CallerLimits { namespaces, ..CallerLimits::default() })
+    };
+    let (ann, ben, eve) = (granted("ann", "team:a"), granted("ben", "team:a"), granted("eve", "team:b"));
+    let namespace = Some("team:a".parse().unwrap());
+    let new = NewSession { namespace, shared: true, ..NewSession::default() };
+    let gateway = desk.kit.gateway().clone();
+    let id = gateway.create(&ann, "native", new).await.unwrap().view.id;
+    let session = gateway.session(&ann, id).await.unwrap();
+    let mut client = Client::new(session.follow(None));
+    desk.kit.model().push([Script::calls(&[("send", json!({}))])]);
+    session.submit(says("go")).await.unwrap();
+    client.until(|event| matches!(event, Event::ApprovalRequested(_))).await;
+    let open = ApprovalQuery { limit: 1, ..ApprovalQuery::default() };
+    assert_eq!(gateway.approvals(&eve, open.clone()).await.unwrap(), []);
+    assert_eq!(gateway.approvals(&bob(), open.clone()).await.unwrap(), []);
+    let seen = gateway.approvals(&ben, open).await.unwrap();
+    gateway.resolve(&ben, word(&seen[0].request, Decision::Approve)).await.unwrap();
+    client.until_turn_ends().await;
+    assert_eq!(desk.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_not_kept_asks_and_is_answered_too() {
+    let desk = Desk::new().await;
+    let kit = &desk.kit;
+    let ephemeral = kit.gateway().ephemeral(&bob(), "native", Default::default()).await.unwrap();
+    let session = ephemeral.handle();
+    let mut client = Client::new(session.follow(None));
+    kit.model().push([Script::calls(&[("send", json!({}))]), Script::calls(&[("send", json!({}))])]);
+    session.submit(says("go")).await.unwrap();
+    let asked = |event: &Event| matches!(event, Event::ApprovalRequested(_));
+    let Event::ApprovalRequested(request) = client.until(asked).await.event else {
+        unreachable!("looked for")
+    };
+    assert_eq!(
+        session.resolve(word(&request, Decision::Approve)).await.unwrap().state(),
+        ApprovalState::Approved
+    );
+    client.until(asked).await;
+    kit.clock().advance(Duration::from_secs(24 * 3600));
+    client.until_turn_ends().await;
+    assert_eq!(desk.runs(), 1);
 }

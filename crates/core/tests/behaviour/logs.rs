@@ -1,14 +1,22 @@
 //! Random conversations: whatever people, models, tools and crashes do, the log tells all of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use moongate_core::{Limits, ListQuery, MemoryStore, Piece, PromptMessage, Summary, testing};
+use moongate_core::{
+    ApprovalFilter, ApprovalQuery, Limits, ListQuery, MemoryStore, Piece, PromptMessage, Summary, testing,
+};
 use moongate_protocol::{
-    Cancel, Effect, Envelope, ErrorCode, Event, NewInput, Overlap, Part, SessionPatch, SessionState,
-    StopReason, WaitingOn,
+    ApprovalId, ApprovalRequested, ApprovalResolved, Cancel, Decision, Effect, Envelope, ErrorCode, Event,
+    Ground, NewInput, Overlap, Part, Requirement, Resolve, SessionPatch, SessionState, StopReason, WaitingOn,
 };
 use moongate_testkit::validators::validate;
-use moongate_testkit::{Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup, TestGateway, says};
+use moongate_testkit::{
+    Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup, TestGateway, admin, bob, says,
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 
@@ -21,6 +29,10 @@ enum Deed {
     Cancel(bool),
     /// Takes the input back that has waited longest.
     Withdraw,
+    /// Decides on the approval that expires first.
+    Decide(Decision),
+    /// The session approves by itself from here on, or not.
+    Auto(bool),
     Rename,
     /// Milliseconds go by.
     Wait(u64),
@@ -35,6 +47,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         6 => select(overlaps).prop_map(Deed::Say),
         1 => any::<bool>().prop_map(Deed::Cancel),
         1 => Just(Deed::Withdraw),
+        3 => select(vec![Decision::Approve, Decision::Deny]).prop_map(Deed::Decide),
+        1 => any::<bool>().prop_map(Deed::Auto),
         1 => Just(Deed::Rename),
         6 => (0_u64..60).prop_map(Deed::Wait),
         1 => Just(Deed::Crash),
@@ -45,7 +59,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 /// One answer: steps a model may take, and how it ends.
 fn script() -> impl Strategy<Value = Script> {
     let ms = Duration::from_millis;
-    let step = (0_u8..10, 0_u64..20).prop_map(move |(kind, pause)| (kind, pause));
+    let step = (0_u8..12, 0_u64..20).prop_map(move |(kind, pause)| (kind, pause));
     (vec(step, 0..6), 0_u8..12).prop_map(move |(steps, end)| {
         let script = steps.into_iter().fold(Script::new(), |script, (kind, pause)| {
             let script = script.pause(ms(pause));
@@ -57,6 +71,8 @@ fn script() -> impl Strategy<Value = Script> {
                 6 => script.call("nothing", &json!({})),
                 7 => script.raw_call("read", "{oops"),
                 8 => script.waits_for(WaitingOn::RateLimit, ms(pause)),
+                9 => script.call("fire", &json!({"n": pause})),
+                10 => script.call("ask", &json!({"n": pause})),
                 _ => script.piece(Piece::Text(" ".into())),
             }
         });
@@ -83,6 +99,20 @@ async fn do_deeds(kit: &mut TestGateway, id: moongate_protocol::SessionId, deeds
                 if let Some(first) = queue.first() {
                     drop(session.withdraw(first.input).await);
                 }
+            }
+            Deed::Decide(decision) => {
+                let open = kit.gateway().approvals(&bob(), ApprovalQuery::default()).await.unwrap();
+                if let Some(view) = open.first() {
+                    let approval = view.request.approval;
+                    let arguments = (decision == Decision::Approve).then(|| json!({"n": 1}));
+                    let resolve = Resolve { approval, decision, arguments, reason: None, remember: None };
+                    session.resolve(resolve).await.unwrap();
+                }
+            }
+            Deed::Auto(auto_approve) => {
+                let patch = SessionPatch { auto_approve: Some(auto_approve), ..SessionPatch::default() };
+                let chief = kit.gateway().session(&admin(), id).await.unwrap();
+                chief.update(patch).await.unwrap();
             }
             Deed::Rename => {
                 let title = Some("renamed".to_owned());
@@ -133,6 +163,50 @@ fn check_told(kit: &TestGateway, log: &[Envelope]) -> Result<(), TestCaseError> 
     Ok(())
 }
 
+/// Checks that no call that needs a person ran without one, none on another's word, none twice on the same word, and
+/// that what is listed of approvals is what the log says.
+async fn check_asked(kit: &TestGateway, log: &[Envelope]) -> Result<(), TestCaseError> {
+    let mut asked: BTreeMap<ApprovalId, (ApprovalRequested, Option<ApprovalResolved>)> = BTreeMap::new();
+    let mut used = BTreeSet::new();
+    let mut auto = false;
+    for envelope in log {
+        match &envelope.event {
+            Event::ApprovalRequested(request) => {
+                prop_assert!(asked.insert(request.approval, (request.clone(), None)).is_none());
+            }
+            Event::ApprovalResolved(resolved) => {
+                let before = asked.get_mut(&resolved.approval).unwrap().1.replace(resolved.clone());
+                prop_assert_eq!(before, None, "the first decision counts");
+            }
+            Event::SessionUpdated(updated) => auto = updated.auto_approve.unwrap_or(auto),
+            Event::ToolCalled(called) => match &called.ground {
+                Ground::Approval { approval } => {
+                    let (request, resolved) = &asked[approval];
+                    let resolved = resolved.as_ref().unwrap();
+                    prop_assert_eq!(resolved.decision, Decision::Approve);
+                    prop_assert_eq!(&called.hash, resolved.hash.as_ref().unwrap_or(&request.hash));
+                    prop_assert_eq!(&called.call, &request.call);
+                    prop_assert!(used.insert(*approval), "an approval is used once");
+                }
+                Ground::AutoApproval => prop_assert!(auto && called.tool.as_str() == "ask"),
+                Ground::Policy => prop_assert!(["read", "send"].contains(&called.tool.as_str())),
+                Ground::Rule { .. } => prop_assert!(false, "nobody made a rule"),
+            },
+            _ => {}
+        }
+    }
+    let query = |filter| ApprovalQuery { filter, limit: 1000, ..ApprovalQuery::default() };
+    let tenant = "default".parse().unwrap();
+    let listed = kit.disk().approvals(&tenant, &query(ApprovalFilter::Decided)).await.unwrap();
+    prop_assert_eq!(listed.len(), asked.len(), "what no turn waits for any more is decided");
+    for row in listed {
+        let view = kit.gateway().approval(&bob(), row.approval).await.unwrap();
+        let (request, resolved) = &asked[&row.approval];
+        prop_assert_eq!((&view.request, &view.resolved), (request, resolved));
+    }
+    Ok(())
+}
+
 async fn converse(deeds: Vec<Deed>, scripts: Vec<Script>) -> Result<(), TestCaseError> {
     let gate = Gate::new();
     let model = ScriptedModel::answering(MODEL.parse().unwrap(), |_, _| Script::new().text("ok").end());
@@ -141,6 +215,8 @@ async fn converse(deeds: Vec<Deed>, scripts: Vec<Script>) -> Result<(), TestCase
         .model(model)
         .tool(ScriptedTool::new("read", Effect::Read).shows(&["a", "b"]))
         .tool(ScriptedTool::new("send", Effect::Effect).waits_at(&gate))
+        .tool(ScriptedTool::new("fire", Effect::Effect).requires(Requirement::Always))
+        .tool(ScriptedTool::new("ask", Effect::Idempotent).requires(Requirement::UnlessAutoApproved))
         .start()
         .await;
     let id = kit.session().await.id();
@@ -153,6 +229,7 @@ async fn converse(deeds: Vec<Deed>, scripts: Vec<Script>) -> Result<(), TestCase
     let folded = Summary::fold(&log).unwrap();
     prop_assert_eq!(&kit.disk().session(id).await.unwrap().unwrap().view, folded.view());
     check_told(&kit, &log)?;
+    check_asked(&kit, &log).await?;
     // One who followed before it all is led to the same log, through the crashes too.
     let view = std::mem::take(&mut client.view);
     let mut client = moongate_testkit::Client::resumed(kit.open(id).await.follow(view.position()), view);

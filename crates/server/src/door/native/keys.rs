@@ -7,7 +7,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use http::StatusCode;
-use moongate_core::{KeyRow, SHARED_OWNER, Scope, Scopes};
+use moongate_core::{KeyRow, Scope, Scopes, is_reserved};
 use moongate_protocol::{AgentName, ErrorCode, KeyId, Namespace, Principal, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -201,7 +201,7 @@ fn check_rights(creator: &Known, asked: &CreateKey) -> Answer<()> {
     if !caller.scopes().covers(scopes(asked)) {
         return forbidden("a key cannot give scopes it does not have");
     }
-    if asked.principal.as_ref().is_some_and(|who| who.as_str() == SHARED_OWNER) {
+    if asked.principal.as_ref().is_some_and(is_reserved) {
         return forbidden("that principal is the gateway's own");
     }
     if asked.principal.as_ref().is_some_and(|who| who != caller.principal()) && !caller.may(Scope::Admin) {

@@ -1,0 +1,34 @@
+//! What of a session's log an operator may want to know later: what people decided, and what was decided for them.
+
+use moongate_protocol::{Decision, Envelope, Event, Ground, Principal, Tenant};
+
+use super::approvals::gateway;
+use crate::{AuditEntry, POLICY};
+
+/// The audit entry an event leads to, where it leads to one.
+pub(super) fn entry(envelope: &Envelope, tenant: &Tenant) -> Option<AuditEntry> {
+    let (principal, action, object) = match &envelope.event {
+        Event::ApprovalResolved(resolved) => {
+            let action = match resolved.decision {
+                Decision::Approve => "approval.approved",
+                Decision::Deny if resolved.by == gateway() => "approval.expired",
+                Decision::Deny => "approval.denied",
+            };
+            (resolved.by.clone(), action, resolved.approval.to_string())
+        }
+        Event::ToolCalled(called) if called.ground == Ground::AutoApproval => {
+            (policy(), "tool.auto_approved", format!("{} {} {}", envelope.session, called.call, called.tool))
+        }
+        Event::SessionUpdated(updated) if updated.policy.is_some() || updated.auto_approve.is_some() => {
+            (updated.by.clone(), "session.policy_changed", envelope.session.to_string())
+        }
+        _ => return None,
+    };
+    let action = action.to_owned();
+    Some(AuditEntry { at: envelope.at, tenant: tenant.clone(), principal, action, object, from: None })
+}
+
+fn policy() -> Principal {
+    #[expect(clippy::expect_used, reason = "the literal is within the grammar")]
+    POLICY.parse().expect("a principal")
+}
