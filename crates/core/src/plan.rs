@@ -118,3 +118,154 @@ fn is_foreign(c: char) -> bool {
         | 0xA4D0..=0xA4FF | 0xA640..=0xA69F | 0xA720..=0xA7FF | 0xAB30..=0xABBF | 0x10280..=0x1044F
         | 0x118A0..=0x118FF)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Characters and words that make a command look like another one.
+    const SPOOFS: &[&str] = &[
+        // Nothing to see, or something moved about.
+        "\u{200b}",
+        "\u{200c}",
+        "\u{200d}",
+        "\u{200e}",
+        "\u{200f}",
+        "\u{202a}",
+        "\u{202b}",
+        "\u{202c}",
+        "\u{202d}",
+        "\u{202e}",
+        "\u{2060}",
+        "\u{2061}",
+        "\u{2062}",
+        "\u{2063}",
+        "\u{2064}",
+        "\u{2066}",
+        "\u{2067}",
+        "\u{2068}",
+        "\u{2069}",
+        "\u{206f}",
+        "\u{feff}",
+        "\u{00ad}",
+        "\u{034f}",
+        "\u{061c}",
+        "\u{115f}",
+        "\u{17b4}",
+        "\u{180e}",
+        "\u{2800}",
+        "\u{3164}",
+        "\u{ffa0}",
+        "\u{fe00}",
+        "\u{fe0f}",
+        "\u{e0001}",
+        "\u{e0041}",
+        "\u{e0100}",
+        "\u{1d173}",
+        "\u{fff9}",
+        "\u{e000}",
+        "\u{f0000}",
+        "\u{10ffff}",
+        // Controls that a terminal obeys, and spaces that are none.
+        "\u{7f}",
+        "\u{80}",
+        "\u{85}",
+        "\u{9b}31m",
+        "\u{a0}",
+        "\u{1680}",
+        "\u{2007}",
+        "\u{2028}",
+        "\u{2029}",
+        "\u{202f}",
+        "\u{205f}",
+        "\u{3000}",
+        // Marks and signs in another dress.
+        "e\u{301}",
+        "/\u{338}",
+        "\u{2044}",
+        "\u{2215}",
+        "\u{ff0f}",
+        "\u{29f8}",
+        "\u{2011}",
+        "\u{2019}",
+        "\u{201c}",
+        "\u{ff1b}",
+        "\u{ff5c}",
+        "\u{ff52}\u{ff4d}",
+        "\u{1d42b}\u{1d426}",
+        "\u{212f}",
+        "\u{24e1}",
+        // Letters of other scripts among Latin ones, or in their place.
+        "p\u{430}ypal",
+        "g\u{43e}\u{43e}gle",
+        "b\u{131}n",
+        "\u{441}\u{440}",
+        "\u{3bf}wner",
+        "\u{570}ome",
+        "ad\u{1d0d}in",
+        "r\u{1e3f}\u{43c}",
+        "\u{13a2}oot",
+    ];
+
+    #[test]
+    fn nothing_in_a_plan_is_invisible_or_in_disguise() {
+        assert!(SPOOFS.len() >= 60);
+        for spoof in SPOOFS {
+            let plan = render("shell", &json!({"command": format!("rm {spoof} x"), *spoof: 1})).unwrap();
+            let odd = plan.chars().filter(|c| is_hidden(*c) || is_disguised(*c)).collect::<String>();
+            assert_eq!(odd, "", "{spoof:?} in {plan}");
+            assert!(plan.matches(r"\u{").count() >= 2, "{spoof:?} is shown in {plan}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_shown_as_they_write_it() {
+        for honest in [
+            "rm -rf /tmp/x; echo 'ok' && true | cat > \u{e4}\u{df}",
+            "привет мир",
+            "東京に行く",
+            "καλημέρα κόσμε",
+            "🎉 ¡olé!",
+        ] {
+            assert_eq!(
+                render("say", &json!({"text": honest})).unwrap(),
+                format!(r#"say {{"text":"{honest}"}}"#)
+            );
+        }
+        let lines =
+            render("say", &json!({"b": "a\nb\t\u{1b}[2J", "a": [1, {"d": null, "c": true}]})).unwrap();
+        assert_eq!(lines, r#"say {"a":[1,{"c":true,"d":null}],"b":"a\nb\t\u001b[2J"}"#);
+        // Text that looks like what we write for a hidden character is not mistaken for one.
+        assert_eq!(render("say", &json!({"t": r"\u{202e}"})).unwrap(), r#"say {"t":"\\u{202e}"}"#);
+    }
+
+    #[test]
+    fn a_plan_is_shown_in_full_or_not_at_all() {
+        let longest = PLAN_BYTES - r#"say {"t":""}"#.len();
+        let plan = render("say", &json!({"t": "x".repeat(longest)})).unwrap();
+        assert_eq!(plan.len(), PLAN_BYTES);
+        assert_eq!(render("say", &json!({"t": "x".repeat(longest + 1)})), None);
+        assert_eq!(render("say", &json!({"t": "\u{200b}".repeat(PLAN_BYTES / 4)})), None);
+    }
+
+    #[test]
+    fn a_hash_is_of_one_call_in_one_session() {
+        let of = |session: u128, call: &str, tool: &str, arguments: Value| {
+            hash(SessionId::from_bits(session), &call.parse().unwrap(), tool, &arguments)
+        };
+        let one = of(1, "call_1", "send", json!({"a": 1, "b": [true, "x"]}));
+        assert_eq!(one, of(1, "call_1", "send", serde_json::from_str(r#"{"b":[true,"x"],"a":1}"#).unwrap()));
+        for other in [
+            of(2, "call_1", "send", json!({"a": 1, "b": [true, "x"]})),
+            of(1, "call_2", "send", json!({"a": 1, "b": [true, "x"]})),
+            of(1, "call_1", "sen", json!({"a": 1, "b": [true, "x"]})),
+            of(1, "call_1s", "end", json!({"a": 1, "b": [true, "x"]})),
+            of(1, "call_1", "send", json!({"a": 1, "b": [true, "y"]})),
+            of(1, "call_1", "send", json!({"a": "1", "b": [true, "x"]})),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! From what is written to what is in force: checks every value where it stands.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use moongate_core::Limits;
 use moongate_protocol::{MicroUsd, ModelName};
@@ -17,6 +17,8 @@ use crate::cli::{Place, ServeArgs};
 
 /// Longest time any setting may ask to wait.
 const MAX_SECS: u64 = 24 * 3600;
+/// Longest time a person may be waited for: a month.
+const MAX_APPROVAL_SECS: u64 = 30 * 24 * 3600;
 /// A million tokens for more than this is a mistake in the unit.
 const MAX_USD: f64 = 100_000.0;
 
@@ -71,11 +73,21 @@ impl Reading<'_> {
 
     /// The seconds at a path of keys, when they are within reason.
     pub(crate) fn secs(&mut self, path: &[&str], secs: Option<u64>, least: u64) -> Option<Duration> {
+        self.secs_within(path, secs, least..=MAX_SECS)
+    }
+
+    fn secs_within(
+        &mut self,
+        path: &[&str],
+        secs: Option<u64>,
+        range: RangeInclusive<u64>,
+    ) -> Option<Duration> {
         let secs = secs?;
-        if (least..=MAX_SECS).contains(&secs) {
+        if range.contains(&secs) {
             return Some(Duration::from_secs(secs));
         }
-        self.fault(path, format!("{secs} seconds: it has to be {least} to {MAX_SECS}"));
+        let (least, most) = (range.start(), range.end());
+        self.fault(path, format!("{secs} seconds: it has to be {least} to {most}"));
         None
     }
 
@@ -228,6 +240,9 @@ impl Reading<'_> {
             tool_duration: self
                 .secs(&["limits", "tool_secs"], table.tool_secs, 1)
                 .unwrap_or(usual.tool_duration),
+            approval_wait: self
+                .secs_within(&["limits", "approval_secs"], table.approval_secs, 1..=MAX_APPROVAL_SECS)
+                .unwrap_or(usual.approval_wait),
             ..usual
         }
     }

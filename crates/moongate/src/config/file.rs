@@ -297,6 +297,9 @@ pub(crate) struct LimitsTable {
     /// Longest tool call, in seconds.
     #[schemars(range(min = 1, max = 86400), extend("default" = limits::TOOL_DURATION.as_secs()))]
     pub(crate) tool_secs: Option<u64>,
+    /// How long a person may take to decide on a call before silence is a no, in seconds.
+    #[schemars(range(min = 1, max = 2_592_000), extend("default" = limits::APPROVAL_WAIT.as_secs()))]
+    pub(crate) approval_secs: Option<u64>,
 }
 
 /// Logs.

@@ -168,6 +168,7 @@ impl List<'_> {
         self.add("limits.model_calls_per_turn", limits.model_calls_per_turn.to_string());
         self.add("limits.turn_secs", limits.turn_duration.as_secs().to_string());
         self.add("limits.tool_secs", limits.tool_duration.as_secs().to_string());
+        self.add("limits.approval_secs", limits.approval_wait.as_secs().to_string());
     }
 }
 
