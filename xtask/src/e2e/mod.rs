@@ -2,6 +2,7 @@
 
 mod install;
 mod llama;
+mod openai;
 mod server;
 mod suites;
 mod upstreams;
@@ -30,6 +31,8 @@ enum Part {
     Llama,
     /// Our server against schemathesis (the OpenAPI document) and the Autobahn suite (WebSocket).
     Suites(suites::Options),
+    /// Our server against OpenAI's own clients: the Python and the Node SDK, its agents framework, and the AI SDK.
+    Openai,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
@@ -37,6 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         Part::Upstreams(options) => upstreams::run(options),
         Part::Llama => llama::run(),
         Part::Suites(options) => suites::run(options),
+        Part::Openai => openai::run(),
     }
 }
 

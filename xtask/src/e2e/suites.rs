@@ -98,7 +98,7 @@ fn judge(index: &str) -> Result<(), Failed> {
 }
 
 /// A program of ours.
-fn built(name: &str) -> std::path::PathBuf {
+pub(super) fn built(name: &str) -> std::path::PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     Path::new(&target).join("debug").join(name)
 }

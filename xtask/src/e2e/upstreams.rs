@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     PLACE, find_program,
-    install::{Node, Python},
+    install::{NODE_OF_UPSTREAMS, Node, Python},
     run_third_party,
     server::Server,
 };
@@ -31,7 +31,7 @@ impl Options {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let python = Python::with("upstreams")?;
-    let node = Node::with(&python)?;
+    let node = Node::with(&python, "node", NODE_OF_UPSTREAMS)?;
     let llmsim = find_llmsim(options)?;
 
     let aimock = Server::start("aimock", |port| aimock(&node, port))?;

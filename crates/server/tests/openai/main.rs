@@ -8,6 +8,7 @@ mod http;
 mod models;
 mod responses;
 mod resume;
+mod socket;
 
 use std::{net::SocketAddr, time::Duration};
 

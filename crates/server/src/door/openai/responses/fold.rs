@@ -34,7 +34,6 @@ const ATTEMPT: u32 = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     Sse,
-    #[expect(dead_code, reason = "the WebSocket mode is not mounted yet")]
     Socket,
 }
 

@@ -6,6 +6,7 @@ pub(super) mod items;
 pub(super) mod labels;
 pub(super) mod object;
 pub(super) mod request;
+mod socket;
 mod start;
 
 use axum::extract::{Request, State};
@@ -38,6 +39,7 @@ use crate::{
 pub(super) fn paths() -> Vec<Path<Door<Openai>>> {
     vec![
         Path::post("/responses", create),
+        Path::get("/responses", socket::open).socket(),
         Path::get("/responses/{id}", retrieve),
         Path::delete("/responses/{id}", delete),
         Path::post("/responses/{id}/cancel", cancel),
