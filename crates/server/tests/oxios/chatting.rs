@@ -293,4 +293,28 @@ both! {
         assert_eq!((&frames[2]["content"], &frames[2]["source"]), (&json!("Hm."), &json!("thinking")));
         assert_eq!(frames[4]["content"], "(no text)");
     }
+
+    async fn answers_to_an_interview_nobody_holds_are_an_ordinary_message(live: Setup::default()) {
+        let mut socket = live.socket("").await;
+        let answers = json!([{"question_id": "q1", "value": "a"}, {"id": "q2", "value": ["b", "c"]}]);
+        socket.say(json!({"type": "interview_response", "session_id": "s", "answers": answers})).await;
+        socket.until("done").await;
+        socket.say(json!({"type": "interview_response", "session_id": "s", "answers": [], "text": "just text"})).await;
+        socket.until("done").await;
+        let detail = live.get("/api/sessions/s").await.body;
+        let said: Vec<_> = detail["user_messages"].as_array().unwrap().iter().map(|m| m["content"].clone()).collect();
+        assert_eq!(said, [json!("q1 \u{2192} a\nq2 \u{2192} b, c"), json!("just text")]);
+    }
+
+    async fn keys_of_the_gateway_are_masked_in_what_tools_took_and_gave(
+        live: Setup::default().tool(ScriptedTool::new("look", Effect::Read).answers(moongate_core::ToolResult::ok("mg_api_secret0 seen")))
+    ) {
+        live.kit.model().push([Script::calls(&[("look", json!({"key": "mg_api_secret1"}))]), Script::says("ok")]);
+        let mut socket = live.socket("").await;
+        socket.say(json!({"content": "x", "session_id": "s"})).await;
+        let frames = socket.until("done").await;
+        assert!(!json!(frames).to_string().contains("secret"), "{frames:?}");
+        assert_eq!(frames.last().unwrap()["tool_calls"][0]["output"], "*** seen");
+        assert!(!live.get("/api/sessions/s/tool-calls").await.body.to_string().contains("secret"));
+    }
 }

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_tungstenite::{
@@ -195,7 +195,11 @@ impl Live {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         request.headers_mut().insert("host", "localhost".parse().unwrap());
-        let (stream, _) = tokio_tungstenite::connect_async(request).await.map_err(Box::new)?;
+        // Little room, so that a client that does not read is noticed soon.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(512 << 10).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(self.address).await.unwrap());
+        let (stream, _) = tokio_tungstenite::client_async(request, stream).await.map_err(Box::new)?;
         Ok(Socket { stream })
     }
 

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod approving;
 mod chatting;
+mod crowding;
 mod kit;
 mod listening;
 mod looking;

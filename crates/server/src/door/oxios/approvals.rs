@@ -5,9 +5,9 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
-use moongate_core::{ApprovalQuery, ApprovalState, ApprovalView};
+use moongate_core::{ApprovalFilter, ApprovalQuery, ApprovalView};
 use moongate_protocol::{
-    ApprovalId, Decision, ErrorCode, RememberRule, RememberScope, Resolve, Timestamp,
+    ApprovalId, ApprovalState, Decision, ErrorCode, RememberRule, RememberScope, Resolve, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,6 @@ use crate::{
 
 /// Decided approvals a list shows, the newest ones.
 const DECIDED: usize = 200;
-/// Open approvals a list shows.
-const OPEN: usize = 1_000;
 
 #[derive(Serialize)]
 struct Approval {
@@ -61,16 +59,17 @@ fn row(view: &ApprovalView, session_id: String) -> Approval {
     }
 }
 
-/// `GET /api/approvals`.
+/// `GET /api/approvals`: all that wait, then the last decided ones, each newest first.
 pub(super) async fn list(State(door): State<Door<Oxios>>, User(caller): User) -> Reply {
     let gateway = door.app().gateway();
-    let open = ApprovalQuery { open: Some(true), limit: OPEN, ..ApprovalQuery::default() };
-    let decided = ApprovalQuery { open: Some(false), limit: DECIDED, ..ApprovalQuery::default() };
-    let mut views = gateway.approvals(&caller, open).await?;
-    views.extend(gateway.approvals(&caller, decided).await?);
+    let query = |filter, limit| ApprovalQuery { filter, limit, ..ApprovalQuery::default() };
+    let mut views = gateway.approvals(&caller, query(ApprovalFilter::Open, 0)).await?;
+    views.sort_by_key(|view| std::cmp::Reverse(view.requested_at));
+    views.extend(gateway.approvals(&caller, query(ApprovalFilter::Decided, DECIDED)).await?);
     let mut rows = Vec::with_capacity(views.len());
     for view in &views {
-        let session = gateway.session(&caller, view.session).await?;
+        // Deleted meanwhile, where there is none.
+        let Ok(session) = gateway.session(&caller, view.session).await else { continue };
         rows.push(row(view, chat::wire_id(&session).await?));
     }
     Ok(json(StatusCode::OK, &rows))
@@ -141,17 +140,22 @@ async fn decide(
     (decision, remember): (Decision, bool),
 ) -> Reply<()> {
     let gone = || Fault::not_found("approval not found or already decided");
-    let gateway = door.app().gateway();
-    let approval = ApprovalId::from_bits(id.0);
     let as_here = |refusal: moongate_core::Refusal| match refusal.code {
         ErrorCode::NotFound | ErrorCode::Conflict => gone(),
         _ => refusal.into(),
     };
+    let (gateway, approval) = (door.app().gateway(), ApprovalId::from_bits(id.0));
     let remember = match remember {
-        true => Some(RememberRule { scope: RememberScope::Session, rule: String::new() }),
+        true => Some(same_call(&gateway.approval(caller, approval).await.map_err(as_here)?)),
         false => None,
     };
     let resolve = Resolve { approval, decision, arguments: None, reason: None, remember };
     let view = gateway.resolve(caller, resolve).await.map_err(as_here)?;
     if view.already { Err(gone()) } else { Ok(()) }
+}
+
+/// The same tool with the same arguments, in this session: no wider than what the person saw.
+fn same_call(view: &ApprovalView) -> RememberRule {
+    let rule = format!("{} {}", view.request.tool, view.request.arguments);
+    RememberRule { scope: RememberScope::Session, rule }
 }

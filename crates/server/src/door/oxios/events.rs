@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header};
 use moongate_core::{Happening as News, Record, Scope};
-use moongate_protocol::{Envelope, Event, KeyId, Seq, Timestamp};
+use moongate_protocol::{Envelope, Event, InputId, KeyId, Seq, Timestamp};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -129,7 +129,7 @@ async fn take(
     let Ok(envelope) = record.envelope() else { return };
     learn(door, caller, happenings, envelope).await;
     let ids = door.app().gateway().ids();
-    let fresh = || Uuid(u128::from_be_bytes(ids.random()));
+    let fresh = || Uuid(ids.make(InputId::new).bits());
     let id = match door.app().gateway().session(caller, envelope.session).await {
         Ok(session) => chat::wire_id(&session).await.ok(),
         Err(_) => None,
@@ -258,7 +258,7 @@ impl Subscriber {
     fn resync(&self, lagged: u64) -> Bytes {
         let ids = self.life.app().gateway().ids();
         let timestamp: Timestamp = ids.now();
-        let id = Uuid(u128::from_be_bytes(ids.random()));
+        let id = Uuid(ids.make(InputId::new).bits());
         encoded(None, Some("resync"), &Resync { id, timestamp, lagged })
     }
 }

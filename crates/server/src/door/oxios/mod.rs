@@ -1,6 +1,7 @@
 //! The Oxios door: clients written for Oxios 1.0.1 and its later web UIs.
 
 mod agents;
+mod approvals;
 mod chat;
 mod client;
 mod config;
@@ -14,10 +15,10 @@ mod frames;
 mod happening;
 mod history;
 mod ids;
+mod mask;
 mod obey;
 mod pages;
 mod past;
-mod rates;
 mod ring;
 mod service;
 mod sessions;
@@ -43,7 +44,7 @@ use moongate_protocol::{Principal, Tenant};
 
 use self::fault::{Fault, refusal, refuse};
 pub use self::settings::Settings;
-use super::shared::{Carriers, Cause, Cors, Dialect, Door, Head, Path, Place, Refused};
+use super::shared::{Carriers, Cause, Cors, Dialect, Door, Head, Path, Place, Refused, rate::Rate};
 use crate::{
     caller::Authenticated,
     reply::{Answer, Failure},
@@ -67,7 +68,7 @@ pub(crate) struct Oxios {
     cursors: cursors::Cursors,
     sockets: stream::Sockets,
     rings: events::Rings,
-    rates: rates::Rates,
+    rates: Rate,
     displayed: displayed::Displayed,
     config: config::Config,
     began: Instant,
@@ -80,7 +81,7 @@ impl Oxios {
             cursors: cursors::Cursors::new(SystemClock.now()),
             sockets: stream::Sockets::default(),
             rings: events::Rings::default(),
-            rates: rates::Rates::new(settings.requests_per_minute),
+            rates: Rate::new(settings.requests_per_minute),
             displayed: displayed::Displayed::default(),
             config: config::Config,
             began: Instant::now(),
@@ -97,7 +98,7 @@ impl FromRequestParts<Door<Oxios>> for User {
 
     async fn from_request_parts(parts: &mut Parts, door: &Door<Oxios>) -> Result<Self, Fault> {
         let caller = Authenticated::from_request_parts(parts, door).await?;
-        door.rates.take(&caller).map_err(Fault::too_often)?;
+        door.rates.take(caller.key()).map_err(Fault::too_often)?;
         Ok(Self(caller))
     }
 }
@@ -171,6 +172,10 @@ fn talking() -> Vec<Path<Door<Oxios>>> {
         Path::post("/api/chat", chat::post),
         Path::post("/api/chat/ticket", stream::ticket),
         Path::get(STREAM, stream::open).socket(),
+        Path::post("/api/chat/tool-approval/{id}/respond", approvals::respond),
+        Path::get("/api/approvals", approvals::list),
+        Path::post("/api/approvals/{id}/approve", approvals::approve),
+        Path::post("/api/approvals/{id}/reject", approvals::reject),
         Path::post("/api/agents/{id}/kill", agents::kill),
     ]
 }

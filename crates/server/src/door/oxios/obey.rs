@@ -32,7 +32,7 @@ impl Socket {
 
     async fn message(&mut self, chat: Chat) -> Answer<Said> {
         let caller = self.life.caller().clone();
-        self.door.rates.take(&caller).map_err(|wait| Fault::too_often(wait).0)?;
+        self.door.rates.take(caller.key()).map_err(|wait| Fault::too_often(wait).0)?;
         let is_new = chat.session.as_deref().unwrap_or_default().is_empty();
         let together = if is_new { self.opened_just_now() } else { None };
         let client = chat.client;
@@ -125,9 +125,15 @@ impl Socket {
         let cursor = cursor.filter(|cursor| named.as_ref().is_none_or(|named| named.id() == cursor.session));
         let resync = resume.resync == Some(true);
         if let Some(cursor) = cursor {
-            let session = self.door.app().gateway().session(self.life.caller(), cursor.session).await?;
-            self.go_on(&session, cursor, resync).await?;
-            return Ok(Vec::new());
+            match self.door.app().gateway().session(self.life.caller(), cursor.session).await {
+                Ok(session) => {
+                    self.go_on(&session, cursor, resync).await?;
+                    return Ok(Vec::new());
+                }
+                // Deleted meanwhile: as a place nobody knows.
+                Err(gone) if gone.code == ErrorCode::NotFound => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
         }
         let Some(session) = named else {
             let id = resume.session_id.unwrap_or_default();

@@ -10,6 +10,7 @@ use super::{
     ending::{Kind, NO_TEXT, Problem},
     frames::{Body, Client, Done, Reasoning},
     ids::Uuid,
+    mask,
     turn::{BLANK_LINE, Call, Turn, object, shown},
 };
 
@@ -153,7 +154,7 @@ impl Show {
         Some(Body::ToolProgress {
             tool_call_id: call.id.clone(),
             tool_name: call.tool.clone(),
-            progress: shown(&delta.text, SUMMARY_CHARS),
+            progress: shown(&mask::text(&delta.text), SUMMARY_CHARS),
         })
     }
 
@@ -168,7 +169,7 @@ impl Show {
             tool_call_id: call.id.clone(),
             duration_ms: finished.duration_ms,
             is_error: finished.outcome != ToolOutcome::Ok,
-            output_summary: shown(&Part::join_text(&finished.content), SUMMARY_CHARS),
+            output_summary: shown(&mask::text(&Part::join_text(&finished.content)), SUMMARY_CHARS),
         });
     }
 
@@ -227,13 +228,13 @@ fn approval(request: &ApprovalRequested) -> Body {
 
 /// What would run, in the gateway's words.
 pub(super) fn reason(request: &ApprovalRequested) -> String {
-    shown(&visible(&request.plan), APPROVAL_CHARS)
+    shown(&mask::text(&visible(&request.plan)), APPROVAL_CHARS)
 }
 
 /// What a call is about: the argument that names it, else the plan.
 pub(super) fn resource(arguments: &Value, plan: &str) -> String {
     let named = RESOURCES.iter().find_map(|name| arguments.get(*name)?.as_str());
-    shown(&visible(named.unwrap_or(plan)), APPROVAL_CHARS)
+    shown(&mask::text(&visible(named.unwrap_or(plan))), APPROVAL_CHARS)
 }
 
 /// The text with control characters made visible, line breaks too.

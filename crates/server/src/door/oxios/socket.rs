@@ -1,12 +1,8 @@
 //! The life of one socket: one task, no channels, every wait bounded.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::{
-    SinkExt as _, StreamExt as _,
-    future::{AbortHandle, Abortable, Aborted},
-    stream::FuturesUnordered,
-};
+use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use moongate_core::{Follower, Frame, FrameBody, SessionHandle, StoreError};
@@ -31,9 +27,12 @@ use super::{
 };
 use crate::{
     caller::Authenticated,
-    door::{native::ws::settings, shared::Door},
+    door::{
+        native::ws::settings,
+        shared::{Door, following::Followings},
+    },
     life::{Life, Sign},
-    limits::CLOSE_GRACE,
+    limits::{CLOSE_GRACE, SLOW_GRACE},
     reply::Failure,
 };
 
@@ -49,8 +48,10 @@ pub(super) enum Ending {
     Gone,
     /// No sign of life, or the server stops.
     Away,
-    /// The key is no longer valid, or the client does not read or talks nonsense.
+    /// The key is no longer valid, or the client talks nonsense.
     Policy,
+    /// The client does not read.
+    Slow,
     /// The client does not speak WebSocket.
     Protocol(CloseCode),
 }
@@ -60,20 +61,10 @@ impl Ending {
         match self {
             Self::Gone => None,
             Self::Away => Some(CloseCode::Away),
-            Self::Policy => Some(CloseCode::Policy),
+            Self::Policy | Self::Slow => Some(CloseCode::Policy),
             Self::Protocol(code) => Some(code),
         }
     }
-}
-
-type Step = Pin<Box<dyn Future<Output = Stepped> + Send>>;
-
-/// A follower that has something, or failed.
-pub(super) struct Stepped {
-    session: SessionId,
-    follower: Follower,
-    frames: Vec<Arc<Frame>>,
-    result: Result<(), StoreError>,
 }
 
 /// A session the socket follows.
@@ -83,7 +74,6 @@ pub(super) struct Watch {
     pub(super) id: String,
     /// The client wants to be told when it cannot be resumed.
     pub(super) resync: bool,
-    following: AbortHandle,
 }
 
 pub(super) struct Socket {
@@ -92,7 +82,7 @@ pub(super) struct Socket {
     pub(super) life: Life,
     pub(super) owner: Owner,
     pub(super) options: Options,
-    waiting: FuturesUnordered<Abortable<Step>>,
+    followings: Followings<SessionId>,
     pub(super) watches: HashMap<SessionId, Watch>,
     current: Option<SessionId>,
     /// The session a message without one opened, and when.
@@ -116,7 +106,7 @@ pub(super) async fn run((door, caller): (Door<Oxios>, Authenticated), options: O
         life,
         owner,
         options,
-        waiting: FuturesUnordered::new(),
+        followings: Followings::new(),
         watches: HashMap::new(),
         current: None,
         opened: None,
@@ -135,7 +125,7 @@ impl Socket {
                     None => Err(Ending::Gone),
                     Some(message) => self.hear(message).await,
                 },
-                Some(step) = self.waiting.next(), if !self.waiting.is_empty() => self.tell(step).await,
+                (session, frames) = self.followings.next() => self.tell(session, frames).await,
                 sign = self.life.sign() => match sign {
                     Sign::Over if self.door.app().closing().is_cancelled() => Err(Ending::Away),
                     Sign::Over => Err(Ending::Policy),
@@ -202,40 +192,31 @@ impl Socket {
     /// Follows a session in place of how it was followed before.
     pub(super) fn watch(&mut self, (id, resync): (String, bool), fold: Following, follower: Follower) {
         let session = fold.session();
-        let following = self.advance(session, follower);
-        if let Some(before) = self.watches.insert(session, Watch { fold, id, resync, following }) {
-            before.following.abort();
-        }
+        self.watches.insert(session, Watch { fold, id, resync });
+        self.followings.follow(session, follower);
     }
 
     /// Follows a session no longer, when nothing of it concerns the client.
     pub(super) fn unwatch(&mut self, session: SessionId) {
-        if self.watches.get(&session).is_some_and(|watch| watch.fold.is_over())
-            && let Some(watch) = self.watches.remove(&session)
-        {
-            watch.following.abort();
-        }
-    }
-
-    fn advance(&mut self, session: SessionId, mut follower: Follower) -> AbortHandle {
-        let (handle, registration) = AbortHandle::new_pair();
-        let step = async move {
-            let mut frames = Vec::new();
-            let result = follower.next(&mut frames).await;
-            Stepped { session, follower, frames, result }
-        };
-        self.waiting.push(Abortable::new(Box::pin(step), registration));
-        handle
-    }
-
-    /// Sends what a follower has, and lets it wait for more.
-    async fn tell(&mut self, step: Result<Stepped, Aborted>) -> Result<(), Ending> {
-        let Ok(Stepped { session, follower, frames, result }) = step else { return Ok(()) };
-        if let Err(error) = result {
-            tracing::warn!(session.id = %session, %error, "a session cannot be followed");
+        if self.watches.get(&session).is_some_and(|watch| watch.fold.is_over()) {
             self.watches.remove(&session);
-            return Err(Ending::Protocol(CloseCode::Error));
+            self.followings.stop(&session);
         }
+    }
+
+    /// Sends what a follower has.
+    async fn tell(
+        &mut self,
+        session: SessionId,
+        frames: Result<Vec<Arc<Frame>>, StoreError>,
+    ) -> Result<(), Ending> {
+        let frames = match frames {
+            Ok(frames) => frames,
+            Err(error) => {
+                tracing::warn!(session.id = %session, %error, "a session cannot be followed");
+                return Err(Ending::Protocol(CloseCode::Error));
+            }
+        };
         let mut said = Vec::new();
         for frame in &frames {
             self.life.sent(frame);
@@ -253,11 +234,6 @@ impl Socket {
             }
         }
         let said = self.encode(session, &said);
-        let following = self.advance(session, follower);
-        match self.watches.get_mut(&session) {
-            Some(watch) => watch.following = following,
-            None => following.abort(),
-        }
         self.unwatch(session);
         self.say_all(said).await
     }
@@ -318,12 +294,16 @@ impl Socket {
 
     async fn close(mut self, ending: Ending) {
         let Some(code) = ending.code() else { return };
+        if ending == Ending::Slow {
+            self.door.app().metrics().stalled.add();
+        }
         let goodbye = async {
             // Whether the client still hears it is its own affair.
             drop(self.stream.close(Some(CloseFrame { code, reason: Utf8Bytes::default() })).await);
             while let Some(Ok(_)) = self.stream.next().await {}
         };
-        drop(timeout(CLOSE_GRACE, goodbye).await);
+        let grace = if ending == Ending::Slow { SLOW_GRACE } else { CLOSE_GRACE };
+        drop(timeout(grace, goodbye).await);
     }
 }
 
@@ -338,7 +318,7 @@ async fn within(
     patience: Duration,
     write: impl Future<Output = Result<(), tungstenite::Error>>,
 ) -> Result<(), Ending> {
-    timeout(patience, write).await.map_err(|_| Ending::Policy)?.map_err(|_| Ending::Gone)
+    timeout(patience, write).await.map_err(|_| Ending::Slow)?.map_err(|_| Ending::Gone)
 }
 
 fn fault(error: &tungstenite::Error) -> Ending {

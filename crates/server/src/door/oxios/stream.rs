@@ -10,6 +10,8 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, StatusCode, header};
+use moongate_core::Refusal;
+use moongate_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -117,7 +119,8 @@ pub(super) async fn open(
     let options = options.map_err(|_| Failure::invalid("the query is not acceptable"))?.0;
     let owner = owner(&caller);
     let Some(place) = Place::take(&door, owner) else {
-        return Ok(refusal(StatusCode::TOO_MANY_REQUESTS, "too many sockets"));
+        let wait = std::time::Duration::from_secs(1);
+        return Err(Refusal::later(ErrorCode::RateLimited, "too many sockets", wait).into());
     };
     let accepted = handshake::accept(&mut request, &[])?;
     let peer = request.extensions_mut().remove::<crate::address::Peer>();

@@ -94,3 +94,50 @@ impl Open {
 fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::caller::Known;
+
+    fn caller() -> Authenticated {
+        Authenticated(Arc::new(Known {
+            caller: moongate_testkit::bob(),
+            ended: Default::default(),
+            expires_at: None,
+            networks: Vec::new(),
+            agents: Vec::new(),
+            namespaces: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn o17_a_ticket_is_good_once_here_and_for_half_a_minute() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        let later = |secs| now + Duration::from_secs(secs);
+        let text = tickets.issue(&caller(), None, [1; 16], now);
+        assert!(tickets.redeem(&text, None, later(29)).is_some());
+        assert!(tickets.redeem(&text, None, later(29)).is_none(), "it was used");
+        let text = tickets.issue(&caller(), None, [2; 16], now);
+        assert!(tickets.redeem(&text, None, later(31)).is_none(), "it was too late");
+        let page = Some("https://a.example");
+        let text = tickets.issue(&caller(), page, [3; 16], now);
+        assert!(tickets.redeem(&text, Some("https://b.example"), now).is_none(), "another page");
+        let text = tickets.issue(&caller(), page, [4; 16], now);
+        assert!(tickets.redeem(&text, page, now).is_some());
+        let revoked = caller();
+        let text = tickets.issue(&revoked, None, [5; 16], now);
+        revoked.0.ended.cancel();
+        assert!(tickets.redeem(&text, None, now).is_none(), "its key has ended");
+    }
+
+    #[test]
+    fn the_oldest_ticket_of_a_key_goes_first() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        let texts: Vec<_> = (0..17_u8).map(|n| tickets.issue(&caller(), None, [n; 16], now)).collect();
+        assert!(tickets.redeem(&texts[0], None, now).is_none());
+        assert!(texts[1..].iter().all(|text| tickets.redeem(text, None, now).is_some()));
+    }
+}

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     ending::{CANCELLED, NO_TEXT, Problem, problem},
     ids::Uuid,
+    mask,
 };
 
 /// Characters of a tool's output that clients are shown.
@@ -113,7 +114,7 @@ impl Turn {
 
     fn finish(&mut self, finished: &ToolFinished) {
         if let Some(call) = self.calls.iter_mut().find(|call| call.id == finished.call) {
-            call.output = shown(&Part::join_text(&finished.content), OUTPUT_CHARS);
+            call.output = shown(&mask::text(&Part::join_text(&finished.content)), OUTPUT_CHARS);
             call.duration_ms = finished.duration_ms;
             call.outcome = Some(finished.outcome);
         }
@@ -224,11 +225,11 @@ impl ToolCall {
     }
 }
 
-/// Arguments as an object, whatever the model made of them.
+/// Arguments as an object, whatever the model made of them, without keys.
 pub(super) fn object(arguments: &Value) -> Value {
-    match arguments {
-        Value::Object(_) => arguments.clone(),
-        other => Value::Object(serde_json::Map::from_iter([("value".to_owned(), other.clone())])),
+    match mask::value(arguments) {
+        object @ Value::Object(_) => object,
+        other => Value::Object(serde_json::Map::from_iter([("value".to_owned(), other)])),
     }
 }
 
