@@ -10,7 +10,7 @@ use moongate_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalQuery, BilledCall, Record, Scopes, TurnCounts, TurnQuery, TurnRow};
+use crate::{ApprovalQuery, BilledCall, Device, Record, Scopes, TurnCounts, TurnQuery, TurnRow};
 
 /// Owner generation: only grows. An append by an older owner is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,6 +203,8 @@ pub struct KeyRow {
     pub expires_at: Option<Timestamp>,
     /// When it was ended early.
     pub revoked_at: Option<Timestamp>,
+    /// The device it was made for.
+    pub device: Option<Device>,
 }
 
 /// Something the operator may want to know later.

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use moongate_core::{AuditEntry, KeyRow, Scopes};
+use moongate_core::{AuditEntry, Device, KeyRow, Scopes};
 use moongate_protocol::{KeyId, ParseError, Tenant, Timestamp};
 use rusqlite::{
     Connection, OptionalExtension, Result, Row, named_params, params,
@@ -14,12 +14,12 @@ use crate::prepare::int;
 /// Between the items of a list kept in one column; no name and no network holds it.
 const BETWEEN: &str = "\n";
 const COLUMNS: &str = "id, tenant, principal, label, secret_hash, scopes, agents, namespaces, networks, \
-                       created, expires, revoked";
+                       created, expires, revoked, device";
 
 pub(crate) fn put(connection: &Connection, key: &KeyRow) -> Result<usize> {
     let mut statement = connection.prepare_cached(&format!(
         "INSERT OR REPLACE INTO key ({COLUMNS}) VALUES (:id, :tenant, :principal, :label, :secret_hash, \
-         :scopes, :agents, :namespaces, :networks, :created, :expires, :revoked)"
+         :scopes, :agents, :namespaces, :networks, :created, :expires, :revoked, :device)"
     ))?;
     statement.execute(named_params! {
         ":id": key.id.bits().to_be_bytes(),
@@ -34,6 +34,7 @@ pub(crate) fn put(connection: &Connection, key: &KeyRow) -> Result<usize> {
         ":created": key.created_at.as_millis(),
         ":expires": key.expires_at.map(Timestamp::as_millis),
         ":revoked": key.revoked_at.map(Timestamp::as_millis),
+        ":device": key.device.as_ref().and_then(|device| serde_json::to_string(device).ok()),
     })
 }
 
@@ -100,7 +101,13 @@ fn key_row(row: &Row<'_>) -> Result<KeyRow> {
         created_at: Timestamp::from_millis(row.get(9)?),
         expires_at: row.get::<_, Option<i64>>(10)?.map(Timestamp::from_millis),
         revoked_at: row.get::<_, Option<i64>>(11)?.map(Timestamp::from_millis),
+        device: row.get::<_, Option<String>>(12)?.map(|text| device(&text)).transpose()?,
     })
+}
+
+fn device(text: &str) -> Result<Device> {
+    let failed = |error| rusqlite::Error::FromSqlConversionFailure(12, Type::Text, Box::new(error));
+    serde_json::from_str(text).map_err(failed)
 }
 
 fn joined<T: ToString>(items: &[T]) -> String {

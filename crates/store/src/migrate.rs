@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0002_unfinished.sql"),
     include_str!("../migrations/0003_turns.sql"),
     include_str!("../migrations/0004_approvals.sql"),
+    include_str!("../migrations/0005_devices.sql"),
 ];
 
 /// Runs the steps the store has not had yet. A step that was cut off leaves no trace and runs again.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moongate_core::{AuditEntry, KeyRow, Scope, Store, UsageGroup};
+use moongate_core::{AuditEntry, Device, KeyRow, Scope, Store, UsageGroup};
 use moongate_protocol::{BlobHash, KeyId, Tenant, Timestamp};
 
 use super::scribe::{Scribe, event, tenant, unique};
@@ -22,6 +22,7 @@ fn key(tenant: &Tenant, at: i64) -> KeyRow {
         created_at: Timestamp::from_millis(at),
         expires_at: Some(Timestamp::from_millis(at + 5)),
         revoked_at: None,
+        device: None,
     }
 }
 
@@ -33,7 +34,8 @@ pub(super) async fn keys_are_kept_changed_and_listed(store: &dyn Store) {
     }
     assert_eq!(store.key(older.id).await.unwrap(), Some(older.clone()));
     assert_eq!(store.keys(&tenant).await.unwrap(), [newer.clone(), older.clone()]);
-    let revoked = KeyRow { revoked_at: Some(Timestamp::from_millis(9)), ..newer.clone() };
+    let device = Some(Device { name: Some("tablet".into()), ..Device::default() });
+    let revoked = KeyRow { revoked_at: Some(Timestamp::from_millis(9)), device, ..newer.clone() };
     store.put_key(revoked.clone()).await.unwrap();
     assert_eq!(store.key(newer.id).await.unwrap(), Some(revoked.clone()));
     assert_eq!(store.keys(&tenant).await.unwrap(), [revoked, older]);

@@ -161,6 +161,7 @@ async fn create(
         networks: asked.networks,
         created_at: now,
         revoked_at: None,
+        device: None,
     };
     app.gateway().store().put_key(row.clone()).await?;
     audit(&app, &caller, client, "key.created", row.id.to_string()).await;
