@@ -9,13 +9,20 @@ use http::Request;
 use moongate_server::{DoorRoute, Doors, door_routes};
 
 /// Routes of the doors that need no key. Nothing is added here without a reason.
-const PUBLIC: [&str; 5] = [
+const PUBLIC: [&str; 10] = [
+    "GET /construct/api/status",
+    "GET /construct/health",
+    // The code itself is never in it.
+    "GET /construct/pair/code",
     "GET /orra/health",
     // Static files of a UI; nothing without `ui_dir`.
     "GET /oxios/",
     "GET /oxios/health",
     "GET /oxios/health/ready",
     "GET /oxios/{*path}",
+    // What turns a code into a key needs none; both are limited by address.
+    "POST /construct/api/pair",
+    "POST /construct/pair",
 ];
 const PREFIXES: [&str; 4] = ["/construct", "/openai/v1", "/orra", "/oxios"];
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"];

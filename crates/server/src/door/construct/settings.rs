@@ -1,12 +1,16 @@
 //! The door's section of the configuration.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+use subtle::ConstantTimeEq as _;
+
+use super::hints::shipped;
 
 /// `[doors.construct]`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether the door is open.
@@ -16,10 +20,28 @@ pub struct Settings {
     /// A listener of its own, where its routes are at the root, for example `127.0.0.1:42617`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Web origins whose pages may call, besides its own.
+    /// Who answers in sessions of this door.
+    pub agent: String,
+    /// `?token=` may carry a key on `/ws/chat`.
+    pub allow_query_token: bool,
+    /// Web origins whose pages may call, besides its own. Exact; there is no `*`.
     pub allowed_origins: Vec<String>,
     /// Names it answers to besides loopback's and the server's.
     pub allowed_hosts: Vec<String>,
+    /// `/approve <id>`, typed as a message, decides.
+    pub text_approvals: bool,
+    /// What a webhook's caller has to send in `X-Webhook-Secret`; nothing when empty.
+    pub webhook_secret: Secret,
+    /// The queue of a session.
+    pub queue: Queue,
+    /// How long things take, in seconds.
+    pub timing: Timing,
+    /// How much there may be of things.
+    pub limits: Bounds,
+    /// How new devices get a key.
+    pub pairing: Pairing,
+    /// What the model is told, for one turn, of the page a person has open.
+    pub page_hints: BTreeMap<String, String>,
 }
 
 impl Default for Settings {
@@ -28,8 +50,167 @@ impl Default for Settings {
             enabled: true,
             prefix: "/construct".into(),
             listen: None,
+            agent: "default".into(),
+            allow_query_token: false,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            text_approvals: true,
+            webhook_secret: Secret::default(),
+            queue: Queue::default(),
+            timing: Timing::default(),
+            limits: Bounds::default(),
+            pairing: Pairing::default(),
+            page_hints: shipped(),
         }
+    }
+}
+
+/// A secret of the configuration. It is never shown.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(from = "String")]
+pub struct Secret(#[schemars(with = "String")] SecretString);
+
+impl Secret {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.expose_secret().is_empty()
+    }
+
+    /// Whether this text is it, in a time that does not depend on the difference.
+    pub(crate) fn is(&self, text: &[u8]) -> bool {
+        self.0.expose_secret().as_bytes().ct_eq(text).into()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other.0.expose_secret().as_bytes())
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.is_empty() { "" } else { "(set)" })
+    }
+}
+
+/// How many inputs a session has, and how long they wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Inputs of a session that run or wait.
+    pub depth: usize,
+    /// Seconds an input waits for its turn; 0 is without a bound.
+    pub wait_secs: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { depth: 8, wait_secs: 30 }
+    }
+}
+
+impl Queue {
+    /// How long an input waits; `None` is without a bound.
+    pub(crate) fn wait(self) -> Option<Duration> {
+        (self.wait_secs > 0).then(|| Duration::from_secs(self.wait_secs))
+    }
+}
+
+/// How long things take, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timing {
+    /// A socket that said nothing for so long is one that listens.
+    pub first_frame_secs: u64,
+    /// Between two pings.
+    pub ping_secs: u64,
+    /// How long a person may take to decide.
+    pub approval_secs: u32,
+    /// How long an answer nobody saw is kept ready.
+    pub late_answer_secs: u64,
+    /// How long a webhook's caller waits.
+    pub webhook_secs: u64,
+    /// How long a webhook's key is kept.
+    pub idempotency_secs: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            first_frame_secs: 5,
+            ping_secs: 30,
+            approval_secs: 120,
+            late_answer_secs: 600,
+            webhook_secs: 120,
+            idempotency_secs: 86_400,
+        }
+    }
+}
+
+/// How much there may be of things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// Bytes of a JSON body or a client's frame.
+    pub json_bytes: usize,
+    /// Bytes of one upload.
+    pub upload_bytes: usize,
+    /// Bytes of all uploads of a session.
+    pub session_upload_bytes: u64,
+    /// Inputs of one key in a minute.
+    pub inputs_per_minute: u32,
+    /// Turns of one principal at once.
+    pub turns_per_key: usize,
+    /// Sockets of one key at once.
+    pub sockets_per_key: usize,
+    /// Frames that wait for a socket.
+    pub send_frames: usize,
+    /// Bytes that wait for a socket.
+    pub send_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            json_bytes: 1 << 20,
+            upload_bytes: 25 << 20,
+            session_upload_bytes: 200 << 20,
+            inputs_per_minute: 60,
+            turns_per_key: 8,
+            sockets_per_key: 32,
+            send_frames: 1024,
+            send_bytes: 4 << 20,
+        }
+    }
+}
+
+/// How new devices get a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pairing {
+    /// Whether they can at all.
+    pub enabled: bool,
+    /// Seconds a code is good for.
+    pub code_secs: u64,
+    /// Codes that wait at once.
+    pub max_pending: usize,
+    /// Wrong codes of one address before it is locked out.
+    pub max_failed: u32,
+    /// Seconds it is locked out for.
+    pub lockout_secs: u64,
+    /// Days a paired device's key lives.
+    pub key_days: u64,
+}
+
+impl Default for Pairing {
+    fn default() -> Self {
+        Self { enabled: true, code_secs: 600, max_pending: 3, max_failed: 5, lockout_secs: 300, key_days: 90 }
     }
 }
