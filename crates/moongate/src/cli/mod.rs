@@ -145,6 +145,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Show a code that lets a device of a Construct client in, once and for ten minutes
+    Pair(PairArgs),
     /// List the agents
     Agents(ListArgs),
     /// List the models
@@ -232,6 +234,17 @@ fn effort(text: &str) -> Result<Effort, String> {
         _ => return Err("it is minimal, low, medium or high".into()),
     };
     Ok(level)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairArgs {
+    /// The device may let other devices in, and revoke them
+    #[arg(long)]
+    pub(crate) admin: bool,
+    #[command(flatten)]
+    pub(crate) print: Print,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 #[derive(Debug, Args)]

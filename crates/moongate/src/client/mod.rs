@@ -111,6 +111,12 @@ impl Client {
         self.http.call(call).await?.bytes().await
     }
 
+    /// Sends a body to a path outside of the native door.
+    pub(crate) async fn send_root(&self, path: &str, body: &impl Serialize) -> Result<Bytes, CallError> {
+        let (headers, body) = (vec![json()], encode(body)?);
+        self.http.call(Call { method: Method::POST, path, headers, body }).await?.bytes().await
+    }
+
     /// Follows a session's events after a position; from the start when absent.
     pub(crate) async fn follow(
         &self,

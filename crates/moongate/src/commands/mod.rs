@@ -6,6 +6,7 @@ mod configuration;
 mod doctor;
 mod keys;
 mod lists;
+mod pair;
 mod sessions;
 mod transcript;
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
     doctor::doctor,
     keys::keys,
     lists::{agents, models, usage},
+    pair::pair,
     sessions::sessions,
 };
 use crate::{cli::Cli, exit::Outcome};
