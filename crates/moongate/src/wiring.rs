@@ -27,8 +27,14 @@ pub(crate) fn catalog(config: &Config) -> Outcome<Catalog> {
         default_agent: config.agents.default.clone(),
         models: Arc::new(registry),
         tools: Toolbox::default(),
-        tool_policies: ToolPolicies::default(),
+        tool_policies: tool_policies(config),
     })
+}
+
+/// What tools may be used where, as the doors' sections say.
+fn tool_policies(config: &Config) -> ToolPolicies {
+    let orra = &config.file.doors.orra;
+    if orra.enabled { orra.tool_policies() } else { ToolPolicies::default() }
 }
 
 /// Everything of a node but its listener.

@@ -118,7 +118,7 @@ pub(crate) async fn read(mut body: Body, limit: usize, app: &App) -> Answer<Byte
 }
 
 /// Only JSON is read: a form of another origin's page cannot send this type.
-fn require_json(headers: &HeaderMap) -> Answer<()> {
+pub(crate) fn require_json(headers: &HeaderMap) -> Answer<()> {
     require_type(headers, "application/json")
 }
 

@@ -173,6 +173,11 @@ pub(crate) mod percent {
 
     /// The text with percent-encoding undone once.
     pub(crate) fn once(text: &str) -> String {
+        String::from_utf8_lossy(&bytes(text)).into_owned()
+    }
+
+    /// The bytes a percent-encoded text stands for.
+    pub(crate) fn bytes(text: &str) -> Vec<u8> {
         let bytes = text.as_bytes();
         let mut out = Vec::with_capacity(bytes.len());
         let mut at = 0;
@@ -189,7 +194,7 @@ pub(crate) mod percent {
                 }
             }
         }
-        String::from_utf8_lossy(&out).into_owned()
+        out
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use moongate_core::{ToolPolicies, ToolPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -81,16 +82,16 @@ pub struct Limits {
 
 /// Which tools may be used: one of the three is given.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Policy {
     /// All, or none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Only these; a `*` at the end stands for anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<String>>,
     /// All but these.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny: Option<Vec<String>>,
 }
 
@@ -164,5 +165,68 @@ impl Default for Limits {
 impl Default for Policy {
     fn default() -> Self {
         Self { mode: Some(Mode::AllowAll), allow: None, deny: None }
+    }
+}
+
+impl Settings {
+    /// What is wrong with the settings, beyond what their types say.
+    pub(super) fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        let mut fault = |key: &str, message: &str| faults.push((key.to_owned(), message.to_owned()));
+        let counts = [
+            ("max_body_bytes", self.max_body_bytes as u64),
+            ("chat_secs", self.chat_secs),
+            ("approval_secs", u64::from(self.approval_secs)),
+            ("ping_secs", self.ping_secs),
+            ("queue.depth", self.queue.depth as u64),
+            ("limits.inputs_per_minute", u64::from(self.limits.inputs_per_minute)),
+            ("limits.turns_per_key", self.limits.turns_per_key as u64),
+            ("limits.sockets_per_key", self.limits.sockets_per_key as u64),
+            ("limits.send_frames", self.limits.send_frames as u64),
+            ("limits.send_bytes", self.limits.send_bytes as u64),
+        ];
+        for (key, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
+            fault(key, "0 would stop everything: it has to be at least 1");
+        }
+        let Policy { mode, allow, deny } = &self.default_policy;
+        if one_of(*mode, allow.as_ref(), deny.as_ref()).is_none() {
+            fault("default_policy", "give one of mode, allow and deny");
+        }
+        for policy in &self.policies {
+            if one_of(policy.mode, policy.allow.as_ref(), policy.deny.as_ref()).is_none() {
+                fault("policies", "give each policy one of mode, allow and deny");
+            }
+            let is_name = policy.namespace == super::name::PRIVATE
+                || super::name::Name::parse(&policy.namespace).is_ok();
+            if !is_name {
+                let message =
+                    format!("{:?} is no namespace: it is like tenant:acme, or ~private", policy.namespace);
+                fault("policies", &message);
+            }
+        }
+        faults
+    }
+
+    /// What tools may be used where: everywhere, and beneath each namespace that says something.
+    pub fn tool_policies(&self) -> ToolPolicies {
+        let of = |mode, allow: &Option<Vec<String>>, deny: &Option<Vec<String>>| {
+            one_of(mode, allow.as_ref(), deny.as_ref()).unwrap_or(ToolPolicy::DenyAll)
+        };
+        let Policy { mode, allow, deny } = &self.default_policy;
+        let beneath = self.policies.iter().filter_map(|policy| {
+            Some((policy.namespace.parse().ok()?, of(policy.mode, &policy.allow, &policy.deny)))
+        });
+        ToolPolicies::new(of(*mode, allow, deny), beneath)
+    }
+}
+
+/// The policy that is said in one of three ways; none when it is said in none or several.
+fn one_of(mode: Option<Mode>, allow: Option<&Vec<String>>, deny: Option<&Vec<String>>) -> Option<ToolPolicy> {
+    match (mode, allow, deny) {
+        (Some(Mode::AllowAll), None, None) => Some(ToolPolicy::AllowAll),
+        (Some(Mode::DenyAll), None, None) => Some(ToolPolicy::DenyAll),
+        (None, Some(allow), None) => Some(ToolPolicy::Allow(allow.clone())),
+        (None, None, Some(deny)) => Some(ToolPolicy::Deny(deny.clone())),
+        _ => None,
     }
 }

@@ -1,0 +1,354 @@
+//! `/ws`: chats of any number of namespaces over one socket, each streamed to its end.
+
+mod follow;
+
+use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use http::Uri;
+use moongate_core::Scope;
+use moongate_protocol::{ApprovalId, Cancel, Decision, ErrorCode, Resolve};
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use self::follow::Follows;
+use super::{
+    Orra,
+    chat::{self, Wish},
+    fault::{Code, Fault, Reply},
+    frames::{self, About, Ask, Chat, Error, Frame, What},
+    name::{Meaning, Name},
+    rest::require,
+    translate::{Shown, Tale},
+};
+use crate::{
+    caller::Authenticated,
+    door::shared::{
+        Door,
+        rate::Share,
+        socket::{Bounds, End, Heard, Socket, upgrade},
+    },
+};
+
+/// Bad frames in a row a client may send.
+const BAD_FRAMES: u32 = 20;
+/// Chats that wait for one of the key's turns on one socket.
+const WAITING_CHATS: usize = 256;
+
+/// Frames a client asked for besides the first ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extensions {
+    tools: bool,
+    reasoning: bool,
+    status: bool,
+}
+
+impl Extensions {
+    fn of(uri: &Uri) -> Self {
+        let pairs = uri.query().unwrap_or_default().split('&');
+        let asked =
+            pairs.filter_map(|pair| pair.strip_prefix("ext=")).flat_map(|list| list.split([',', '+']));
+        let mut ext = Self::default();
+        for name in asked.flat_map(|list| list.split("%2C")) {
+            match name {
+                "tools" => ext.tools = true,
+                "reasoning" => ext.reasoning = true,
+                "status" => ext.status = true,
+                _ => {}
+            }
+        }
+        ext
+    }
+
+    /// Whether the client reads such a frame.
+    fn reads(self, what: &What) -> bool {
+        match what {
+            What::ToolStarted { .. } | What::ToolFinished { .. } => self.tools,
+            What::ReasoningDelta { .. } => self.reasoning,
+            What::Accepted { .. } | What::TurnStarted | What::ToolApprovalResolved { .. } => self.status,
+            _ => true,
+        }
+    }
+}
+
+pub(super) async fn open(State(door): State<Door<Orra>>, caller: Authenticated, request: Request) -> Reply {
+    require(&caller, Scope::SessionsWrite)?;
+    let share = door.sockets.try_take(caller.key());
+    let share = share.ok_or_else(|| Fault::later(Code::RateLimited, Duration::from_secs(5)))?;
+    let ext = Extensions::of(request.uri());
+    let limits = door.settings.limits;
+    let bounds = Bounds {
+        speaks: &["orra.v1"],
+        message_bytes: door.settings.max_body_bytes,
+        frames: limits.send_frames,
+        bytes: limits.send_bytes,
+        ping: Duration::from_secs(door.settings.ping_secs),
+    };
+    let app = door.app().clone();
+    let response: Response = upgrade(&app, caller, request, bounds, move |socket| async move {
+        let _share = share;
+        let mut line = Line::new(door, ext, socket);
+        let (code, reason) = match line.live().await {
+            End::Gone => return,
+            End::Revoked => (CloseCode::Policy, "the key is no longer valid"),
+            End::Slow => (CloseCode::Again, "too slow"),
+            End::GoingAway => (CloseCode::Away, "the server goes away"),
+            End::TooLarge => (CloseCode::Size, "the message is too large"),
+            End::Protocol(code) => (code, "bad frames"),
+        };
+        line.socket.close(code, reason).await;
+    })?;
+    Ok(response)
+}
+
+/// A chat that waits for one of the key's turns.
+struct Pending {
+    request_id: Option<Arc<str>>,
+    wish: Wish,
+    until: Option<Instant>,
+}
+
+/// A chat's last frame that was asked for again.
+type Again = Pin<Box<dyn Future<Output = (Option<Arc<str>>, Arc<str>, Reply<Shown>)> + Send>>;
+
+/// One socket and all that happens on it.
+struct Line {
+    door: Door<Orra>,
+    socket: Socket<Frame>,
+    follows: Follows,
+    pending: VecDeque<Pending>,
+    /// The next of the key's turns.
+    share: Option<Pin<Box<dyn Future<Output = Option<Share>> + Send>>>,
+    again: FuturesUnordered<Again>,
+    bad_frames: u32,
+}
+
+enum Step {
+    Heard(Heard),
+    Shown(Vec<Frame>),
+    Share(Option<Share>),
+    Late,
+    Again(Frame),
+}
+
+impl Line {
+    fn new(door: Door<Orra>, ext: Extensions, socket: Socket<Frame>) -> Self {
+        let follows = Follows::new(ext);
+        let (pending, again) = (VecDeque::new(), FuturesUnordered::new());
+        Self { door, socket, follows, pending, share: None, again, bad_frames: 0 }
+    }
+
+    async fn live(&mut self) -> End {
+        loop {
+            let step = self.step().await;
+            let done = match step {
+                Step::Heard(Heard::Text(text)) => Box::pin(self.hear(&text)).await,
+                Step::Heard(Heard::Binary | Heard::Draining) => Ok(()),
+                Step::Heard(Heard::Ended(end)) => Err(end),
+                Step::Shown(frames) => frames.into_iter().try_for_each(|frame| self.socket.say(frame)),
+                Step::Share(share) => Box::pin(self.begin(share)).await,
+                Step::Late => self.too_late(),
+                Step::Again(frame) => self.socket.say(frame),
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let late = self.pending.front().and_then(|pending| pending.until);
+        if !self.pending.is_empty() && self.share.is_none() {
+            self.share = Some(Box::pin(self.door.turns.take(self.socket.caller().key())));
+        }
+        let share = &mut self.share;
+        let next_share = async {
+            match share {
+                Some(next) => next.await,
+                None => pending().await,
+            }
+        };
+        let too_late = async {
+            match late {
+                Some(late) => sleep_until(late).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            heard = self.socket.next() => Step::Heard(heard),
+            share = next_share => {
+                self.share = None;
+                Step::Share(share)
+            }
+            frames = self.follows.next() => Step::Shown(frames),
+            Some((request_id, namespace, shown)) = self.again.next(), if !self.again.is_empty() => {
+                Step::Again(last_frame(request_id, namespace, shown))
+            }
+            () = too_late => Step::Late,
+        }
+    }
+
+    async fn hear(&mut self, text: &str) -> Result<(), End> {
+        let (request_id, ask) = frames::read(text);
+        let request_id: Option<Arc<str>> = request_id.map(Into::into);
+        let about = About { request_id: request_id.clone(), ..About::default() };
+        let ask = match ask {
+            Ok(ask) => ask,
+            Err(fault) => {
+                self.bad_frames += 1;
+                if self.bad_frames >= BAD_FRAMES {
+                    return Err(End::Protocol(CloseCode::Policy));
+                }
+                return self.fail(about, fault);
+            }
+        };
+        self.bad_frames = 0;
+        let done = match ask {
+            Ask::Chat(chat) => self.chat(request_id, chat),
+            Ask::ToolApprovalResponse { call_id, approved } => self.decide(&call_id, approved).await,
+            Ask::Ping => return self.socket.say(Frame { what: What::Pong, about }),
+            Ask::Pong => Ok(()),
+            Ask::Cancel { namespace, turn_id } => self.cancel(&namespace, turn_id.as_deref()).await,
+            Ask::Subscribe { namespace, after_seq, epoch } => {
+                match self.subscribe(&namespace, after_seq, epoch).await {
+                    Ok(frame) => {
+                        return self
+                            .socket
+                            .say(Frame { about: About { request_id, ..frame.about }, ..frame });
+                    }
+                    Err(fault) => Err(fault),
+                }
+            }
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(fault) => self.fail(about, fault),
+        }
+    }
+
+    fn fail(&mut self, about: About, fault: Fault) -> Result<(), End> {
+        self.socket.say(Frame { what: What::Error(Error::of(fault, None)), about })
+    }
+
+    fn chat(&mut self, request_id: Option<Arc<str>>, chat: Chat) -> Reply<()> {
+        if chat.instance.is_some() {
+            return Err(Code::NotSupported.into());
+        }
+        if self.pending.len() >= WAITING_CHATS {
+            return Err(Fault::later(Code::QueueFull, Duration::from_secs(5)));
+        }
+        let Chat { message, namespace, model, agent, idempotency_key, .. } = chat;
+        let wish = Wish { message, namespace, metadata: None, model, agent, key: idempotency_key };
+        let until = self.door.patience().map(|patience| Instant::now() + patience);
+        self.pending.push_back(Pending { request_id, wish, until });
+        Ok(())
+    }
+
+    /// The first chat that waits has one of the key's turns.
+    async fn begin(&mut self, share: Option<Share>) -> Result<(), End> {
+        let Some(pending) = self.pending.pop_front() else { return Ok(()) };
+        let request_id = pending.request_id.clone();
+        match self.say(pending, share).await {
+            Ok(frames) => frames.into_iter().try_for_each(|frame| self.socket.say(frame)),
+            Err((about, fault)) => self.fail(About { request_id, ..about }, fault),
+        }
+    }
+
+    async fn say(&mut self, pending: Pending, share: Option<Share>) -> Result<Vec<Frame>, (About, Fault)> {
+        let named: Option<Arc<str>> =
+            pending.wish.namespace.clone().filter(|name| !name.is_empty()).map(Into::into);
+        let about = || About { namespace: named.clone(), ..About::default() };
+        let caller = self.socket.caller().clone();
+        let ready =
+            chat::prepare(&self.door, &caller, pending.wish).await.map_err(|fault| (about(), fault))?;
+        let begun = ready.begin().await.map_err(|fault| (about(), fault))?;
+        if begun.again {
+            let (namespace, request_id) = (Arc::from(ready.name.as_str()), pending.request_id);
+            let (mut follower, accepted) = (begun.follower, begun.accepted);
+            self.again.push(Box::pin(async move {
+                let _share = share;
+                let shown = chat::until_ended(&mut follower, &accepted).await;
+                (request_id, namespace, shown)
+            }));
+            return Ok(Vec::new());
+        }
+        let patience = self.door.patience().filter(|_| begun.accepted.queue_length > 0);
+        let (session, input) = (ready.session.clone(), begun.accepted.input);
+        let said = self.follows.said(&ready, begun, pending.request_id, share).await;
+        said.map_err(|fault| (about(), fault))?;
+        if let Some(patience) = patience {
+            self.follows.waits(session.clone(), input, patience);
+        }
+        Ok(self.follows.open_questions(self.door.app(), &caller, session.id()).await)
+    }
+
+    fn too_late(&mut self) -> Result<(), End> {
+        let Some(pending) = self.pending.pop_front() else { return Ok(()) };
+        let namespace = pending.wish.namespace.map(Into::into);
+        let about = About { request_id: pending.request_id, namespace, ..About::default() };
+        self.fail(about, Code::QueueTimeout.into())
+    }
+
+    async fn decide(&mut self, call_id: &str, approved: bool) -> Reply<()> {
+        let caller = self.socket.caller().clone();
+        require(&caller, Scope::ApprovalsDecide)?;
+        let unknown = || Fault::from(Code::ApprovalNotFound);
+        let approval: ApprovalId = call_id.parse().map_err(|_| unknown())?;
+        let decision = if approved { Decision::Approve } else { Decision::Deny };
+        let resolve = Resolve { approval, decision, arguments: None, reason: None, remember: None };
+        // A later answer than the first is no fault, and changes nothing.
+        match self.door.app().gateway().resolve(&caller, resolve).await {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.code == ErrorCode::NotFound => Err(unknown()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    async fn cancel(&mut self, namespace: &str, turn_id: Option<&str>) -> Reply<()> {
+        let caller = self.socket.caller().clone();
+        require(&caller, Scope::SessionsWrite)?;
+        let turn = turn_id.map(str::parse).transpose().map_err(|_| Fault::from(Code::InvalidFrame))?;
+        let session = Meaning::of(&caller, &Name::parse(namespace)?)?.find(self.door.app(), &caller).await?;
+        match session.cancel(Cancel { turn, clear_queue: false }).await {
+            Ok(_) => Ok(()),
+            // Another turn runs, or none: nothing to stop, nothing to say.
+            Err(refusal) if refusal.code == ErrorCode::Conflict => Ok(()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        namespace: &str,
+        after: Option<u64>,
+        epoch: Option<String>,
+    ) -> Reply<Frame> {
+        let caller = self.socket.caller().clone();
+        require(&caller, Scope::SessionsRead)?;
+        let name = Name::parse(namespace)?;
+        let session = Meaning::of(&caller, &name)?.find(self.door.app(), &caller).await?;
+        self.follows.subscribe(&name, session, after, epoch).await
+    }
+}
+
+/// The last frame of a chat that was said again.
+fn last_frame(request_id: Option<Arc<str>>, namespace: Arc<str>, shown: Reply<Shown>) -> Frame {
+    let mut about = About { namespace: Some(namespace), request_id, ..About::default() };
+    let failed = |fault: Fault| What::Error(Error::of(fault, None));
+    let what = match shown {
+        Ok(shown) => {
+            (about.turn_id, about.seq) = (shown.turn, Some(shown.seq));
+            match shown.tale {
+                Tale::Frame(what) => what,
+                _ => failed(Code::Cancelled.into()),
+            }
+        }
+        Err(fault) => failed(fault),
+    };
+    Frame { what, about }
+}
