@@ -217,4 +217,39 @@ both! {
         mirror.until("done").await;
         plain.is_silent().await;
     }
+
+    async fn a_uis_frames_are_those_of_the_session_it_is_in(live: Setup::default()) {
+        let gate = Gate::new();
+        live.kit.model().push([Script::new().gate(&gate).text("first").end(), Script::says("second")]);
+        let mut socket = live.socket("").await;
+        socket.say(json!({"content": "1", "session_id": "a", "role": ""})).await;
+        gate.reached().await;
+        socket.say(json!({"content": "2", "session_id": "b", "role": ""})).await;
+        let mut frames = socket.until("done").await;
+        gate.open();
+        // The other session's turn ends without a word here.
+        socket.is_silent().await;
+        frames.retain(|frame| frame["session_id"] == "b");
+        assert_eq!((types(&frames), text(&frames).as_str()), (vec!["model", "token", "usage", "done"], "second"));
+        assert_eq!(live.get("/api/sessions/a").await.body["agent_responses"][0]["content"], "first");
+        // A script gets both.
+        let gate = Gate::new();
+        live.kit.model().push([Script::new().gate(&gate).text("third").end(), Script::says("fourth")]);
+        socket.say(json!({"content": "3", "session_id": "a"})).await;
+        gate.reached().await;
+        socket.say(json!({"content": "4", "session_id": "b"})).await;
+        assert_eq!(text(&socket.until("done").await), "fourth");
+        gate.open();
+        assert_eq!(text(&socket.until("done").await), "third");
+    }
+
+    async fn the_urls_client_fixes_the_kind_of_all_inputs(live: Setup::default()) {
+        live.kit.model().push([Script::new().fault(ErrorCode::ProviderCut), Script::new().fault(ErrorCode::ProviderCut)]);
+        let mut socket = live.socket("client=ui2").await;
+        socket.say(json!({"content": "1", "project_ids": ""})).await;
+        assert_eq!(types(&socket.until("error").await), ["model", "error"]);
+        let mut socket = live.socket("client=plain").await;
+        socket.say(json!({"content": "1", "role": ""})).await;
+        assert_eq!(types(&socket.until("done").await), ["model", "token", "error", "done"]);
+    }
 }

@@ -128,25 +128,31 @@ impl Chat {
         current: Option<&SessionHandle>,
     ) -> Answer<Put> {
         let gateway = door.app().gateway();
-        let session = match current {
-            Some(session) => session.clone(),
+        let (session, named) = match current {
+            Some(session) => (session.clone(), None),
             None => self.open(gateway, caller, &door.settings).await?,
         };
-        let (id, client, request) = (wire_id(&session).await?, self.client, self.request);
+        let (client, request) = (self.client, self.request);
         let before = session.head().seq;
         let accepted = session.submit(self.input(&door.settings)).await.map_err(refused)?;
         let message = message_id(accepted.input, request.map(|id| id.to_string()).as_deref());
         let repeated = accepted.position.seq <= before && request.is_some();
         debug_assert!(repeated || accepted.position.seq > Seq::ZERO, "{client:?}");
-        Ok(Put { session, session_id: id, message, accepted, repeated })
+        // The turn is on its way meanwhile.
+        let session_id = match named {
+            Some(id) => id,
+            None => wire_id(&session).await?,
+        };
+        Ok(Put { session, session_id, message, accepted, repeated })
     }
 
+    /// Finds or begins the session; its id on the wire where that is known by the way.
     async fn open(
         &self,
         gateway: &Gateway,
         caller: &Authenticated,
         settings: &Settings,
-    ) -> Answer<SessionHandle> {
+    ) -> Answer<(SessionHandle, Option<String>)> {
         let principal = caller.principal();
         let named = match (Named::parse(self.session.as_deref(), principal)?, self.request) {
             (Named::New, Some(request)) => Named::by_request(request, principal)?,
@@ -156,7 +162,7 @@ impl Chat {
             Named::New => None,
             Named::Alias(alias) => Some(alias),
             Named::Native(id) => match gateway.session(caller, id).await {
-                Ok(session) => return Ok(session),
+                Ok(session) => return Ok((session, None)),
                 // The id of a session that is gone, kept by a client: it names a new one.
                 Err(gone) if gone.code == ErrorCode::NotFound => {
                     Some(Named::alias(self.session.as_deref().unwrap_or_default(), principal)?)
@@ -167,7 +173,8 @@ impl Chat {
         let metadata = Metadata::from([(USER_LABEL.to_owned(), self.user.clone())]);
         let new = NewSession { agent: settings.agent(), alias, metadata, ..NewSession::default() };
         let created = gateway.create(caller, super::NAME, new).await?;
-        Ok(gateway.session(caller, created.view.id).await?)
+        let session = gateway.session(caller, created.view.id).await?;
+        Ok((session, Some(session_id(&created.view, true))))
     }
 
     fn input(self, settings: &Settings) -> NewInput {

@@ -64,3 +64,35 @@ impl Signs {
         Ok(asks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_asked_every_twenty_seconds_and_let_go_after_sixty_of_silence() {
+        let (mut signs, began) = (Signs::new(), Instant::now());
+        let mut asked = Vec::new();
+        let silent = loop {
+            signs.timer.as_mut().await;
+            match signs.ring() {
+                Ok(asks) => asked.extend(asks.then(|| began.elapsed().as_secs())),
+                Err(Silent) => break began.elapsed().as_secs(),
+            }
+            // It says something once, and never again.
+            if began.elapsed().as_secs() == 40 {
+                signs.heard = Instant::now();
+            }
+        };
+        assert_eq!((asked, silent), (vec![20, 40, 60, 80], 100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_faults_a_minute_are_forgiven() {
+        let mut signs = Signs::new();
+        assert!((0..100).all(|_| signs.forgive()));
+        assert!(!signs.forgive());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(signs.forgive());
+    }
+}
