@@ -62,6 +62,7 @@ impl Streaming {
     /// The next event; none at the end.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
+            self.decode();
             if let Some(at) = self.text.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.text.drain(..at + 2).collect();
                 match parse(std::str::from_utf8(&event).unwrap()) {
@@ -73,7 +74,10 @@ impl Streaming {
                 assert!(self.text.is_empty(), "a torn event: {:?}", String::from_utf8_lossy(&self.text));
                 return None;
             }
-            self.read().await;
+            let mut buffer = [0; 4096];
+            let read = timeout(SOON, self.socket.read(&mut buffer)).await.expect("bytes or an end").unwrap();
+            self.over |= read == 0;
+            self.raw.extend_from_slice(&buffer[..read]);
         }
     }
 
@@ -86,11 +90,8 @@ impl Streaming {
         events
     }
 
-    async fn read(&mut self) {
-        let mut buffer = [0; 4096];
-        let read = timeout(SOON, self.socket.read(&mut buffer)).await.expect("bytes or an end").unwrap();
-        self.over |= read == 0;
-        self.raw.extend_from_slice(&buffer[..read]);
+    /// Takes whole chunks out of what was read.
+    fn decode(&mut self) {
         while let Some(end) = self.raw.windows(2).position(|pair| pair == b"\r\n") {
             let size = std::str::from_utf8(&self.raw[..end]).unwrap();
             let size = usize::from_str_radix(size, 16).unwrap();

@@ -270,7 +270,6 @@ async fn what_does_not_fit_together_is_refused() {
         json!({"model": "moongate/main"}),
         json!({"model": "moongate/main", "input": [{"type": "item_reference", "id": "x"}]}),
         json!({"model": "moongate/main", "input": "x", "text": {"format": {"type": "json_schema", "name": "x", "schema": {}}}}),
-        json!({"model": "moongate/main", "input": "x", "tools": [{"type": "web_search"}]}),
         json!({"model": "nobody", "input": "x"}),
     ];
     for body in cases {
@@ -278,4 +277,12 @@ async fn what_does_not_fit_together_is_refused() {
         assert!((400..=404).contains(&reply.status), "{body}: {reply:?}");
     }
     assert!(live.kit.model().requests().is_empty());
+    // Tools that OpenAI runs are left out, and the reply says which are offered.
+    let tools = json!([{"type": "web_search"}, {"type": "custom", "name": "x"}, weather_flat()]);
+    let offered =
+        live.post("/responses", json!({"model": "moongate/main", "input": "x", "tools": tools})).await.ok();
+    assert_eq!(
+        (offered["tools"].as_array().unwrap().len(), &offered["tools"][0]["name"]),
+        (1, &json!("weather"))
+    );
 }

@@ -42,6 +42,7 @@ pub(super) async fn create(State(door): At, caller: Authenticated, request: Requ
     let (streams, include_usage) = request.streams();
     let (mut conversation, mut input) = request.read(gateway.ids())?;
     input.overrides.model = choice.model.clone();
+    input.overrides.agent = choice.agent.clone();
     let kept = named.is_some();
     let (session, held) = match named {
         Some(name) => (durable(&door, &caller, &choice, &name, &mut conversation).await?, None),
@@ -115,7 +116,6 @@ async fn durable(
             }
         }
     };
-    same_agent(&session, choice).await?;
     Ok(session)
 }
 
@@ -124,15 +124,4 @@ fn alias(caller: &Authenticated, name: &str) -> Reply<Alias> {
     format!("{} {name}", caller.principal())
         .parse()
         .map_err(|_| Fault::invalid("a session's name is shorter"))
-}
-
-/// A session goes on with the agent it has.
-pub(super) async fn same_agent(session: &SessionHandle, choice: &Choice) -> Reply<()> {
-    let Some(asked) = &choice.agent else { return Ok(()) };
-    let agent = session.view().await?.agent;
-    if *asked == agent {
-        return Ok(());
-    }
-    let message = format!("this session's agent is {}", models::name(&agent, None));
-    Err(Fault::field("model", message))
 }

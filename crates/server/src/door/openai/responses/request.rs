@@ -171,8 +171,8 @@ impl ResponseRequest {
             None => {}
         }
         let mut conversation = collector.finish()?;
-        let functions = self.tools.unwrap_or_default().into_iter().map(Tool::into_function);
-        let client_tools = specs(functions.collect::<Reply<_>>()?, self.tool_choice)?;
+        let functions = self.tools.unwrap_or_default().into_iter().filter_map(Tool::into_function);
+        let client_tools = specs(functions.collect(), self.tool_choice)?;
         let settings = self.settings.reasoning.and_then(|reasoning| reasoning.effort);
         let overrides = Overrides {
             effort: effort(settings.as_deref()),
@@ -241,8 +241,8 @@ impl Refused {
 }
 
 impl Tool {
-    fn into_function(self) -> Reply<Function> {
-        let function = self.function.filter(|_| self.kind == "function");
-        function.ok_or_else(|| Fault::unsupported("tools", "tools are functions"))
+    /// The function it is. What OpenAI runs itself is not there to be offered: programs name it whoever answers.
+    fn into_function(self) -> Option<Function> {
+        self.function.filter(|_| self.kind == "function")
     }
 }

@@ -10,7 +10,6 @@ use crate::{
     door::{
         openai::{
             DOOR, Openai,
-            chat::same_agent,
             conversation::Conversation,
             failure::{Fault, Reply},
             ids::{self, ResponseId},
@@ -67,13 +66,13 @@ pub(super) async fn start(
     let place = place(&request)?;
     let (conversation, mut input) = request.read(gateway.ids())?;
     input.overrides.model = choice.model.clone();
+    input.overrides.agent = choice.agent.clone();
     let start = Start { door, caller, choice, store };
     let run = match place {
         Place::New => start.anew(conversation, input).await?,
         Place::After(previous) => start.after(previous, conversation, input).await?,
         Place::Within(session) => {
             let session = gateway.session(caller, session).await?;
-            same_agent(&session, &start.choice).await?;
             only_new(&conversation, "conversation")?;
             say(session, None, conversation, input).await?
         }
@@ -140,7 +139,6 @@ impl Start<'_> {
             let message = format!("Response '{previous}' is still in progress.");
             return Err(Fault::field("previous_response_id", message));
         };
-        same_agent(&from, &self.choice).await?;
         if !self.store {
             let held: Held = gateway.fork_ephemeral(self.caller, &from, end).await?.into();
             return say(held.handle().clone(), Some(held), said, input).await;
