@@ -1,15 +1,15 @@
 //! Calls that wait for a person: asked, decided, gone on with, through restarts.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moongate_core::{
-    ApprovalFilter, ApprovalQuery, ApprovalView, CallerLimits, NewSession, PromptMessage, Refusal, Scope,
-    SessionHandle, ToolPolicies, ToolPolicy,
+    Append, ApprovalFilter, ApprovalQuery, ApprovalView, CallerLimits, NewSession, PromptMessage, Record,
+    Refusal, Scope, SessionHandle, SessionRow, Summary, ToolPolicies, ToolPolicy,
 };
 use moongate_protocol::{
-    ApprovalRequested, ApprovalState, Cancel, Decision, Effect, Envelope, ErrorCode, Event, Ground, NewInput,
-    Notice, Overrides, PolicyPreset, RememberRule, RememberScope, Requirement, Resolve, SessionPatch,
-    SessionState, ToolCalled, ToolOutcome, WaitingOn,
+    ApprovalRequested, ApprovalResolved, ApprovalState, Cancel, Decision, Effect, Envelope, ErrorCode, Event,
+    Ground, NewInput, Notice, Overrides, PolicyPreset, RememberRule, RememberScope, Requirement, Resolve,
+    SessionPatch, SessionState, ToolCalled, ToolOutcome, WaitingOn,
 };
 use moongate_testkit::{
     CallLedger, Client, Death, Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup, TestGateway, admin,
@@ -637,4 +637,37 @@ async fn a_session_that_is_not_kept_asks_and_is_answered_too() {
     kit.clock().advance(Duration::from_secs(24 * 3600));
     client.until_turn_ends().await;
     assert_eq!(desk.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_yes_to_another_call_is_none_to_this_one() {
+    let mut desk = Desk::new().await;
+    desk.go(&[("send", json!({"to": "eve"}))]).await;
+    let request = desk.asked().await;
+    desk.at_rest().await;
+    desk.kit.crash().await;
+    // A log that says so, whoever wrote it: other arguments under the hash of those that were asked about.
+    let mut log = desk.log().await;
+    let last = log.last().unwrap().clone();
+    let event = Event::ApprovalResolved(ApprovalResolved {
+        turn: request.turn,
+        approval: request.approval,
+        decision: Decision::Approve,
+        arguments: Some(json!({"to": "mallory"})),
+        hash: None,
+        reason: None,
+        by: "bob".parse().unwrap(),
+        remember: None,
+    });
+    let (expected, envelope) = (last.seq, Envelope { seq: last.seq.next(), event, ..last });
+    log.push(envelope.clone());
+    let view = Summary::fold(&log).unwrap().view().clone();
+    let row = SessionRow { tenant: "default".parse().unwrap(), door: "native".into(), view };
+    let records = vec![Arc::new(Record::new(envelope))];
+    let disk = desk.kit.disk();
+    let append = Append { fence: disk.fence(), expected, records, row, idempotency: None };
+    disk.append(append).await.unwrap();
+    desk.restart().await;
+    desk.client.until_turn_ends().await;
+    assert_eq!((desk.runs(), finished(&desk.client)[0].outcome), (0, ToolOutcome::Denied));
 }
