@@ -1,5 +1,6 @@
 //! The conversation in the terminal: interactive, line by line from a pipe, or one question.
 
+mod asks;
 mod interactive;
 mod item;
 mod json;
@@ -63,6 +64,11 @@ pub(crate) async fn run(args: ChatArgs, context: &Context) -> Outcome {
     let settings = Settings { agent: args.agent, model: args.model, effort: args.effort };
     let mut talk = Talk::new(client, way, interrupts, settings);
     talk.switch(opened.as_ref());
+    // Where one question is asked, what is beside the answer is shown on a terminal that may draw only.
+    let is_seen = matches!(question, Question::Prompt) || context.terminal.shows_status;
+    if context.terminal.is_interactive && is_seen && !args.json {
+        talk.asks.listen();
+    }
     let ended = match question {
         Question::One(text) => one(&mut talk, context, args.json, text, images).await,
         Question::Lines => lines(&mut talk, context, args.json, images).await,

@@ -14,7 +14,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{view::View, way::Way};
+use super::{asks::Asks, view::View, way::Way};
 use crate::{
     client::{
         Accepted, CallError, CancelTurn, Client, Following, InputPart, Message, NewInput, NewSession, Session,
@@ -74,12 +74,15 @@ pub(crate) struct Talk<'a> {
     told: bool,
     /// Ctrl-C.
     interrupts: Signal,
+    /// Calls that wait for the person.
+    pub(crate) asks: Asks,
 }
 
 impl<'a> Talk<'a> {
     /// A conversation in a new session.
     pub(crate) fn new(client: Client, way: Way<'a>, interrupts: Signal, settings: Settings) -> Self {
-        Self { client, settings, way, session: None, position: None, told: false, interrupts }
+        let asks = Asks::default();
+        Self { client, settings, way, session: None, position: None, told: false, interrupts, asks }
     }
 
     /// Goes on in another session, or in a new one.
@@ -138,7 +141,10 @@ impl<'a> Talk<'a> {
     /// When the server stays away.
     pub(crate) async fn watch(&mut self, turn: TurnId, view: &mut dyn View) -> Outcome<Ending> {
         match self.session {
-            Some(session) => self.follow(session, Goal::Turn(turn), view).await,
+            Some(session) => {
+                self.recall_asks(session, view).await?;
+                self.follow(session, Goal::Turn(turn), view).await
+            }
             None => Ok(Ending::Cancelled),
         }
     }
@@ -205,7 +211,11 @@ impl<'a> Talk<'a> {
                         Err(error) => view.aside(&error.to_string()),
                     }
                 }
-                _ = ticks.tick() => view.tick(),
+                _ = ticks.tick() => match self.asks.open() {
+                    None => view.tick(),
+                    // No status is drawn where the person types.
+                    Some(_) => self.listen(view).await?,
+                },
             }
         }
     }
@@ -228,6 +238,9 @@ impl<'a> Talk<'a> {
                 let envelope: Envelope = parse(&message.data)?;
                 self.position = Some(envelope.position());
                 view.event(&envelope, &message.data)?;
+                if let Some(text) = self.asks.hear(&envelope.event) {
+                    view.aside(&text);
+                }
                 return Ok(pursuit.judge(&envelope.event));
             }
         }

@@ -2,8 +2,8 @@
 
 use moongate_core::Scope;
 use moongate_protocol::{
-    AgentName, ApprovalId, Decision, Effort, InputId, KeyId, ModelName, Namespace, Part, Position, Seq,
-    SessionId, SessionState, Timestamp, Tokens, TurnId,
+    AgentName, ApprovalId, Decision, Effort, InputId, KeyId, ModelName, Namespace, Part, Position, Principal,
+    Seq, SessionId, SessionState, Timestamp, Tokens, TurnId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,16 @@ pub(crate) struct Decide {
     pub(crate) decision: Decision,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+}
+
+/// What became of a decision.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    pub(crate) by: Principal,
+    /// Somebody decided before.
+    #[serde(default)]
+    pub(crate) already: bool,
 }
 
 /// A key to make.

@@ -8,9 +8,9 @@ use moongate_protocol::{ApprovalId, Decision};
 use super::{print_json, print_line};
 use crate::{
     cli::{ApprovalsCommand, Remote},
-    client::{Client, Decide, Page, Pending, connect},
+    client::{Client, Decide, Decided, Page, Pending, connect},
     context::Context,
-    exit::Outcome,
+    exit::{Failure, Outcome},
     terminal::Table,
     times::day,
 };
@@ -43,10 +43,14 @@ pub(crate) async fn approvals(remote: &Remote, command: ApprovalsCommand, contex
 
 async fn decide(client: &Client, id: ApprovalId, decision: Decision, reason: Option<String>) -> Outcome {
     let decide = Decide { decision, reason };
-    client.send_bytes(Method::POST, &format!("/approvals/{id}"), &decide).await?;
-    let word = match decision {
+    let decided: Decided = client.send(Method::POST, &format!("/approvals/{id}"), &decide).await?;
+    let word = match decided.decision {
         Decision::Approve => "approved",
         Decision::Deny => "denied",
     };
-    print_line(word)
+    if !decided.already {
+        return print_line(word);
+    }
+    let message = format!("{} decided before: {word}", decided.by);
+    if decided.decision == decision { print_line(&message) } else { Err(Failure::Failed(message)) }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here is a test")]
 
+mod approvals;
 mod chat;
 mod commands;
 mod home;
