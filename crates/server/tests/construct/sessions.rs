@@ -131,3 +131,14 @@ async fn the_status_routes_tell_more_to_a_key() {
         assert_eq!(kit.get("/api/tools").await.body, json!({ "tools": [] }));
     }
 }
+
+#[test]
+fn settings_that_would_stop_the_door_are_faults() {
+    let mut doors = moongate_server::Doors::default();
+    assert_eq!(doors.faults(), []);
+    (doors.construct.queue.depth, doors.construct.timing.ping_secs) = (0, 0);
+    doors.construct.allowed_origins = vec!["*".into()];
+    let paths: Vec<_> = doors.faults().iter().map(|fault| fault.path.join(".")).collect();
+    let keys = ["allowed_origins", "queue.depth", "timing.ping_secs"];
+    assert_eq!(paths, keys.map(|key| format!("construct.{key}")));
+}

@@ -91,6 +91,10 @@ impl Dialect for Construct {
         }
     }
 
+    fn faults(&self) -> Vec<(String, String)> {
+        self.settings.faults()
+    }
+
     fn paths(&self) -> Vec<Path<Door<Self>>> {
         routes::all()
     }

@@ -65,6 +65,29 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Values that would stop the door from working at all: the key, and what to do.
+    pub(crate) fn faults(&self) -> Vec<(String, String)> {
+        let (timing, limits) = (&self.timing, &self.limits);
+        let at_least_one = [
+            ("queue.depth", self.queue.depth > 0),
+            ("timing.ping_secs", timing.ping_secs > 0),
+            ("timing.approval_secs", timing.approval_secs > 0),
+            ("timing.webhook_secs", timing.webhook_secs > 0),
+            ("limits.json_bytes", limits.json_bytes > 0),
+            ("limits.upload_bytes", limits.upload_bytes > 0),
+            ("limits.inputs_per_minute", limits.inputs_per_minute > 0),
+            ("limits.sockets_per_key", limits.sockets_per_key > 0),
+            ("limits.send_frames", limits.send_frames > 0),
+            ("limits.send_bytes", limits.send_bytes > 0),
+            ("pairing.code_secs", self.pairing.code_secs > 0),
+            ("pairing.key_days", self.pairing.key_days > 0),
+        ];
+        let bad = at_least_one.into_iter().filter(|(_, good)| !good);
+        bad.map(|(key, _)| (key.to_owned(), "it is at least 1".to_owned())).collect()
+    }
+}
+
 /// A secret of the configuration. It is never shown.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(from = "String")]
