@@ -136,7 +136,9 @@ impl Fold {
         let Some(running) = &mut self.running else { return };
         let tale = match event {
             Event::MessageCompleted(message) if message.role == Role::Assistant => {
-                running.complete(message).map(Tale::Frame)
+                let whats = running.complete(message);
+                whats.into_iter().for_each(|what| self.say(what, out));
+                return;
             }
             Event::ToolCalled(called) => {
                 let what = What::ToolStarted {
@@ -206,11 +208,7 @@ impl Fold {
         };
         let what = match delta.kind {
             DeltaKind::Text => running.text(delta.item, delta.offset, &delta.text),
-            DeltaKind::Reasoning => {
-                let known = running.thoughts.entry(delta.item).or_default();
-                let content = fresh(known, delta.offset, &delta.text);
-                (!content.is_empty()).then_some(What::ReasoningDelta { content })
-            }
+            DeltaKind::Reasoning => running.reasoning(delta.item, delta.offset, &delta.text),
             DeltaKind::ToolArguments | DeltaKind::ToolOutput => None,
         };
         if let Some(what) = what {
@@ -256,15 +254,29 @@ impl Running {
         Some(What::TextDelta { content, offset })
     }
 
+    /// What of a piece of reasoning was not shown yet.
+    fn reasoning(&mut self, item: ItemId, offset: u64, text: &str) -> Option<What> {
+        let content = fresh(self.thoughts.entry(item).or_default(), offset, text);
+        (!content.is_empty()).then_some(What::ReasoningDelta { content })
+    }
+
     /// A message is complete: what of it was not shown as deltas.
-    fn complete(&mut self, message: &MessageCompleted) -> Option<What> {
+    fn complete(&mut self, message: &MessageCompleted) -> Vec<What> {
+        let mut rest = Vec::new();
         for part in &message.parts {
-            if let Part::ToolCall { call, tool, .. } = part {
-                self.tools.insert(call.clone(), tool.clone());
+            match part {
+                Part::ToolCall { call, tool, .. } => {
+                    self.tools.insert(call.clone(), tool.clone());
+                }
+                Part::Reasoning { item, text, .. } => {
+                    rest.extend(self.reasoning(*item, 0, text));
+                    self.thoughts.remove(item);
+                }
+                _ => {}
             }
         }
         let text = Part::join_text(&message.parts);
-        let rest = self.text(message.item, 0, &text);
+        rest.extend(self.text(message.item, 0, &text));
         self.items.remove(&message.item);
         self.message = text;
         rest
