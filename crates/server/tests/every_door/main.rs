@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod completions;
+mod construct;
 mod kit;
 mod native;
+mod orra;
 mod oxios;
 mod responses;
 mod scenario;
@@ -27,25 +29,30 @@ enum Door {
     Completions,
     Responses,
     ResponsesSocket,
+    Orra,
+    Construct,
 }
 
 impl Door {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::NativeStream,
         Self::NativeSocket,
         Self::Oxios,
         Self::Completions,
         Self::Responses,
         Self::ResponsesSocket,
+        Self::Orra,
+        Self::Construct,
     ];
 
     /// What the door's protocol has a place for.
     fn shows(self) -> Shows {
         match self {
-            Self::NativeStream | Self::NativeSocket | Self::Oxios => Shows::ALL,
+            Self::NativeStream | Self::NativeSocket | Self::Oxios | Self::Orra => Shows::ALL,
             // The agent's own tools are not the client's business, a failure is an error and nothing else, and what
             // somebody else stopped has ended.
             Self::Completions => Shows { tools: false, usage_of_failed: false, cancelled: false },
+            Self::Construct => Shows { usage_of_failed: false, ..Shows::ALL },
             Self::Responses | Self::ResponsesSocket => Shows { tools: false, ..Shows::ALL },
         }
     }
@@ -59,6 +66,8 @@ impl Door {
             Self::Completions => play(completions::Client::new(kit, "talk"), scenario).await,
             Self::Responses => play(responses::Client::new(kit).await, scenario).await,
             Self::ResponsesSocket => play(responses::Client::on_a_socket(kit).await, scenario).await,
+            Self::Orra => play(orra::Client::new(kit, "talk").await, scenario).await,
+            Self::Construct => play(construct::Client::new(kit, "talk").await, scenario).await,
         }
     }
 }
@@ -112,6 +121,10 @@ async fn one_turn_is_watched_through_many_doors_at_once() {
             Door::Responses => together::watched(&kit, door, responses::Client::new(&kit).await).await,
             Door::ResponsesSocket => {
                 together::watched(&kit, door, responses::Client::on_a_socket(&kit).await).await;
+            }
+            Door::Orra => together::watched(&kit, door, orra::Client::new(&kit, "talk").await).await,
+            Door::Construct => {
+                together::watched(&kit, door, construct::Client::new(&kit, "talk").await).await;
             }
         }
         kit.stop().await;

@@ -5,9 +5,9 @@ use moongate_testkit::{Gate, Script};
 use serde_json::{Value, json};
 
 use crate::{
-    Door, completions,
+    Door, completions, construct,
     kit::{Kit, soon},
-    native, oxios, responses,
+    native, orra, oxios, responses,
     scenario::Client,
     shown::{Ending, Outcome, Shown, Tool},
 };
@@ -94,6 +94,63 @@ async fn every_door_says_something_in_one_session_and_one_who_follows_sees_it_al
     assert_eq!(texts, ["1", "2", "3", "4"]);
     for said in shown {
         assert_eq!(follows.shown().await, said);
+    }
+    kit.stop().await;
+}
+
+/// A turn that is seen by two more clients of a door whose sessions are reached by the names of that door only: one that
+/// comes while the agent asks, and one that comes while it writes.
+async fn seen_by_two_more<C: Client>(
+    kit: &Kit,
+    mut says: C,
+    another: impl AsyncFn(&'static str) -> C,
+) -> [Shown; 3] {
+    let gate = Gate::new();
+    kit.gateway.model().push(script(&gate).0);
+    says.say("go").await;
+    says.asked().await;
+    let mut second = another("I send.").await;
+    second.asked().await;
+    second.decide(true).await;
+    soon(gate.reached()).await;
+    let mut late = another("Sent ").await;
+    gate.open();
+    [says.shown().await, second.shown().await, late.shown().await]
+}
+
+#[tokio::test]
+async fn clients_of_orra_that_come_later_see_the_same() {
+    let kit = Kit::new().await;
+    let subscribed = async |text| {
+        let mut client = orra::Client::new(&kit, "talk").await;
+        client.subscribe().await;
+        client.until(text).await;
+        client
+    };
+    let shown = seen_by_two_more(&kit, orra::Client::new(&kit, "talk").await, subscribed).await;
+    let expected = script(&Gate::new()).1;
+    for (who, shown) in ["who says it", "who answers", "who comes late"].into_iter().zip(shown) {
+        assert_eq!(shown, expected, "{who}");
+    }
+    kit.stop().await;
+}
+
+#[tokio::test]
+async fn clients_of_construct_that_come_later_see_the_same() {
+    let kit = Kit::new().await;
+    let joined = async |text| {
+        let mut client = construct::Client::new(&kit, "talk").await;
+        client.until(text).await;
+        client
+    };
+    let shown = seen_by_two_more(&kit, joined("").await, joined).await;
+    let mut expected = script(&Gate::new()).1;
+    for (who, shown) in ["who says it", "who answers", "who comes late"].into_iter().zip(shown) {
+        if who == "who comes late" {
+            // It is told what was said before in one piece.
+            expected.text = expected.text.replace("\n\n", "");
+        }
+        assert_eq!(shown, expected, "{who}");
     }
     kit.stop().await;
 }
