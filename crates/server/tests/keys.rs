@@ -195,6 +195,31 @@ async fn a_key_never_gives_more_than_its_maker_has() {
 }
 
 #[tokio::test]
+async fn a_grant_is_given_by_who_has_it_and_nobody_is_the_gateway() {
+    let gate = Gate::new();
+    let maker = |fields: serde_json::Value| {
+        let mut fields = fields;
+        fields["scopes"] = json!(["keys:manage", "sessions:read"]);
+        fields
+    };
+    let asked = |name: &str| json!({ "scopes": ["sessions:read"], "namespaces": [name] });
+    let (_, free) = gate.key(maker(json!({}))).await;
+    let free = gate.as_key(&free);
+    assert_eq!(
+        free.post("/api/v1/keys", asked("tenant:acme")).await.0,
+        403,
+        "a key without grants gives none"
+    );
+    assert_eq!(free.post("/api/v1/keys", asked("*")).await.0, 403);
+    let (_, granted) = gate.key(maker(json!({ "namespaces": ["tenant:acme"] }))).await;
+    let granted = gate.as_key(&granted);
+    assert_eq!(granted.post("/api/v1/keys", asked("tenant:acme:user:bob")).await.0, 201);
+    assert_eq!(granted.post("/api/v1/keys", asked("tenant:acme2")).await.0, 403);
+    let shared = json!({ "scopes": ["sessions:read"], "principal": "gateway:shared" });
+    assert_eq!(gate.post("/api/v1/keys", shared).await.0, 403, "it owns what belongs to namespaces");
+}
+
+#[tokio::test]
 async fn a_key_ends_after_ninety_days_and_takes_its_streams_along() {
     let gate = Gate::with(|config| config.limits.heartbeat = Duration::from_millis(20));
     let (_, key) = gate.key(json!({ "scopes": ["sessions:read", "sessions:write"] })).await;
