@@ -33,7 +33,9 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Op
     }
     for (number, step) in (1..).zip(STEPS).filter(|(number, _)| *number > version) {
         run(connection, number, step).map_err(failed)?;
-        tracing::info!(store.format = number, "the store's format was brought up to date");
+    }
+    if !is_new && version < known {
+        tracing::info!(store.format = known, "the store's format was brought up to date");
     }
     Ok(())
 }
