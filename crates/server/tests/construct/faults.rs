@@ -60,6 +60,7 @@ async fn c11_a_socket_that_never_reads_is_closed_and_others_do_not_notice() {
             let done = good.until("done").await.pop().unwrap();
             assert_eq!(done["full_response"].as_str().unwrap().len(), ANSWER);
         }
+        kit.stalled().await;
         assert_eq!(deaf.close_code().await, Some(1013));
     }
 }
