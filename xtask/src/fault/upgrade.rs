@@ -23,11 +23,17 @@ const START: Duration = Duration::from_secs(20);
 /// Where the database's header keeps the store's format, in four bytes, and a format nobody knows.
 const FORMAT_AT: u64 = 60;
 const NEWER: u32 = 999;
-/// Takes the last step back, as its own programs would have left the store.
+/// Takes all steps back, as the first version would have left the store.
 const DOWNGRADE: &str = "import sqlite3, sys\n\
     db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
     db.execute('DROP INDEX session_busy')\n\
     db.execute('DROP INDEX audit_tenant')\n\
+    db.execute('DROP TABLE turn')\n\
+    db.execute('DROP TABLE approval')\n\
+    db.execute('CREATE TABLE approval (id BLOB PRIMARY KEY, session INTEGER NOT NULL, expires INTEGER NOT NULL) '\n\
+    \x20          'STRICT, WITHOUT ROWID')\n\
+    db.execute('CREATE INDEX approval_session ON approval (session)')\n\
+    db.execute('ALTER TABLE key DROP COLUMN device')\n\
     db.execute('PRAGMA user_version=1')\n\
     db.execute('PRAGMA wal_checkpoint(TRUNCATE)')\n";
 
