@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, ops::Deref, sync::Arc};
 
 use axum::response::Response;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri};
 
 use super::{Carriers, Cors, Path};
 use crate::{
@@ -103,20 +103,12 @@ pub(crate) struct Refused {
     pub(crate) method: Method,
     /// Without the prefix.
     pub(crate) path: String,
-    /// The request would become a WebSocket.
-    pub(crate) upgrades: bool,
 }
 
 impl Refused {
     /// A refusal of a request with this beginning.
     pub(crate) fn new(cause: Cause, failure: Failure, method: &Method, head: &Head<'_>) -> Self {
-        Self {
-            cause,
-            failure,
-            method: method.clone(),
-            path: head.uri.path().to_owned(),
-            upgrades: head.headers.contains_key(header::UPGRADE),
-        }
+        Self { cause, failure, method: method.clone(), path: head.uri.path().to_owned() }
     }
 }
 

@@ -41,11 +41,6 @@ impl<K: Clone + Eq + Hash + Send + 'static> Followings<K> {
         }
     }
 
-    /// Whether it is followed.
-    pub(crate) fn has(&self, key: &K) -> bool {
-        self.handles.contains_key(key)
-    }
-
     /// How many are followed.
     pub(crate) fn len(&self) -> usize {
         self.handles.len()

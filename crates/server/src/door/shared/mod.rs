@@ -1,8 +1,6 @@
 //! What lies below every door but the native one: mounting, the guard with the door's own refusals, sockets,
 //! turns that are waited for, rates.
 
-#![expect(dead_code, reason = "doors are filled one after another; not each uses everything yet")]
-
 mod carrier;
 mod cors;
 pub(crate) mod dialect;
