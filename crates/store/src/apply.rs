@@ -15,7 +15,7 @@ use crate::{
     find::{Doc, Finder, Place},
     keys,
     prepare::{Prepared, int, is_busy, state_number},
-    turns,
+    waiting_turns::Session,
 };
 
 /// Most sessions whose number is remembered; then all are forgotten and looked up again.
@@ -185,7 +185,9 @@ impl Tables<'_> {
         insert_calls(self.connection, append.row.view.id, &append.row, &append.derived)?;
         self.finder.push_place(Place { session: no, last: int(append.last()), log });
         change_approvals(self.connection, no, &append.derived.approvals)?;
-        turns::change(self.connection, no, &append.row, &append.derived.turns)?;
+        let SessionRow { tenant, view, .. } = &append.row;
+        let session = Session { no, id: view.id, tenant, owner: &view.owner };
+        self.finder.push_turns(session, &append.derived.turns);
         for (seq, text) in &append.derived.texts {
             self.finder.push(Doc::message(no, log, seq.0 - append.first(), text));
         }

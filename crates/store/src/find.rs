@@ -1,11 +1,13 @@
-//! The two indexes of the log: where a session's rows are, and which words are where.
+//! What is written late: where a session's rows are, which words are where, and the rows of turns.
 //!
 //! Adding a few entries to them costs nearly as much as adding a few hundred, so entries wait in the writer
 //! until there are many or somebody searches. Nobody reads past what waits: a session's newest rows are found
-//! from its tail, and a search has everything written first. Which rows are indexed is written with the
+//! from its tail, a turn is looked for among those that wait, and a search or a list has everything written first. Which rows are indexed is written with the
 //! indexes, and what waited when the process ended is read back from the log.
 
-use moongate_core::{Derived, SearchHit, spaced, terms};
+use std::sync::Arc;
+
+use moongate_core::{Derived, SearchHit, TurnChange, spaced, terms};
 use moongate_protocol::{Epoch, Seq, Tenant};
 use rusqlite::{Connection, OptionalExtension, Result};
 
@@ -13,10 +15,13 @@ use crate::{
     apply::session_id,
     lines::LogRow,
     prepare::{int, number},
+    waiting_turns::{Session, WaitingTurns},
 };
 
 /// Texts that wait before they are added to the index with the next append.
 const MAX_WAITING: usize = 512;
+/// Turns that wait before their rows are written with the next append.
+const MAX_TURNS: usize = 512;
 /// Rows of the log that wait before they are added to the index of places.
 const MAX_PLACES: usize = 1024;
 /// Bytes of texts that wait before they are added to the index.
@@ -78,16 +83,18 @@ pub(crate) struct Finder {
     places: Vec<Place>,
     waiting: Vec<Doc>,
     bytes: usize,
+    turns: Arc<WaitingTurns>,
     /// Rows of the log an earlier process wrote and did not index.
     behind: Option<(i64, i64)>,
 }
 
 impl Finder {
-    pub(crate) fn load(connection: &Connection) -> Result<(Self, i64)> {
+    pub(crate) fn load(connection: &Connection, turns: Arc<WaitingTurns>) -> Result<(Self, i64)> {
         let indexed = indexed(connection)?;
         let last: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM log", (), |row| row.get(0))?;
         let behind = (last > indexed).then_some((indexed, last));
-        Ok((Self { places: Vec::new(), waiting: Vec::new(), bytes: 0, behind }, indexed))
+        turns.clear();
+        Ok((Self { places: Vec::new(), waiting: Vec::new(), bytes: 0, turns, behind }, indexed))
     }
 
     pub(crate) fn push(&mut self, doc: impl Into<Option<Doc>>) {
@@ -101,15 +108,25 @@ impl Finder {
         self.places.push(place);
     }
 
+    pub(crate) fn push_turns(&mut self, session: Session<'_>, changes: &[TurnChange]) {
+        self.turns.push(session, changes);
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.places.len() >= MAX_PLACES
+            || self.turns.len() >= MAX_TURNS
             || self.waiting.len() >= MAX_WAITING
             || self.bytes >= MAX_WAITING_BYTES
     }
 
-    /// Whether a search would miss something.
+    /// Whether a search or a list would miss something.
     pub(crate) fn is_behind(&self) -> bool {
-        !self.waiting.is_empty() || self.behind.is_some()
+        !self.waiting.is_empty() || self.turns.len() > 0 || self.has_unread()
+    }
+
+    /// Whether the log has rows that an earlier process wrote and nobody read yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.behind.is_some()
     }
 
     /// Writes everything that waits. Call [`Self::flushed`] when it is on disk.
@@ -118,18 +135,20 @@ impl Finder {
             return Ok(());
         }
         if let Some((indexed, last)) = self.behind {
-            catch_up(connection, indexed, last)?;
+            catch_up(connection, indexed, last, &self.turns)?;
         }
         // In the order they are kept in, so that each page is looked for once.
         self.places.sort_unstable_by_key(|place| (place.session, place.last));
         self.places.iter().try_for_each(|place| place.insert(connection))?;
         self.waiting.iter().try_for_each(|doc| doc.insert(connection))?;
+        self.turns.write(connection)?;
         mark_indexed(connection, last_log)
     }
 
     pub(crate) fn flushed(&mut self) {
         self.places.clear();
         self.waiting.clear();
+        self.turns.clear();
         self.bytes = 0;
         self.behind = None;
     }
@@ -137,6 +156,7 @@ impl Finder {
     /// Removes a session's texts, which are in these rows of the log.
     pub(crate) fn delete(&mut self, connection: &Connection, session: i64, rows: &[i64]) -> Result<()> {
         self.places.retain(|place| place.session != session);
+        self.turns.forget(session);
         self.waiting.retain(|doc| doc.session != session);
         self.bytes = self.waiting.iter().map(|doc| doc.text.len()).sum();
         let mut range = connection.prepare_cached("DELETE FROM find WHERE rowid BETWEEN ?1 AND ?2")?;
@@ -170,10 +190,11 @@ pub(crate) fn indexed(connection: &Connection) -> Result<i64> {
     Ok(found.optional()?.unwrap_or(0))
 }
 
-/// Indexes rows of the log. A damaged one is left out: reading it says so, and a rebuild too.
-fn catch_up(connection: &Connection, indexed: i64, last: i64) -> Result<()> {
+/// Reads rows of the log: their words and places are written, their turns wait. A damaged one is left out:
+/// reading it says so, and a rebuild too.
+fn catch_up(connection: &Connection, indexed: i64, last: i64, turns: &WaitingTurns) -> Result<()> {
     let mut statement = connection.prepare_cached(
-        "SELECT l.id, l.session, l.first, l.last, l.sum, l.body, s.id FROM log l \
+        "SELECT l.id, l.session, l.first, l.last, l.sum, l.body, s.id, s.tenant, s.owner FROM log l \
          JOIN session s ON s.no = l.session WHERE l.id > ?1 AND l.id <= ?2 ORDER BY l.id",
     )?;
     let mut rows = statement.query((indexed, last))?;
@@ -183,11 +204,16 @@ fn catch_up(connection: &Connection, indexed: i64, last: i64) -> Result<()> {
         let (first, last) = (number(row.get(2)?), number(row.get(3)?));
         Place { session: no, last: int(last), log }.insert(connection)?;
         let line = LogRow { first, last, sum: row.get(4)?, body };
-        let Ok(records) = line.records(session_id(row.get(6)?), Epoch(1)) else { continue };
+        let id = session_id(row.get(6)?);
+        let Ok(records) = line.records(id, Epoch(1)) else { continue };
         let derived = Derived::of(records.iter().filter_map(|record| record.envelope().ok()));
         let docs = derived.texts.iter().filter_map(|(seq, text)| Doc::message(no, log, seq.0 - first, text));
         docs.chain(derived.title.map(|title| Doc::title(no, &title)))
             .try_for_each(|doc| doc.insert(connection))?;
+        let (tenant, owner) = (row.get_ref(7)?.as_str()?.parse(), row.get_ref(8)?.as_str()?.parse());
+        if let (Ok(tenant), Ok(owner)) = (tenant, owner) {
+            turns.push(Session { no, id, tenant: &tenant, owner: &owner }, &derived.turns);
+        }
     }
     Ok(())
 }

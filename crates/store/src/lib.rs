@@ -26,6 +26,7 @@ mod rebuild;
 mod store;
 mod turns;
 mod usage;
+mod waiting_turns;
 mod walk;
 mod writer;
 

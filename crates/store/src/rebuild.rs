@@ -11,7 +11,7 @@ use crate::{
     approvals::change_approvals,
     find::{Doc, mark_indexed},
     prepare::{is_busy, shared, state_number},
-    turns,
+    waiting_turns::{Session, WaitingTurns},
     walk::{Step, Walked, sessions, walk},
 };
 
@@ -55,14 +55,18 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
         .prepare_cached("DELETE FROM usage WHERE tenant = ?1 AND session = ?2")?
         .execute((&tenant, blob(session.id)))?;
     let tenant: Tenant = tenant.parse().map_err(|_| rusqlite::Error::InvalidQuery)?;
+    let turns = WaitingTurns::default();
     let walked = walk(connection, session, |step| {
         let row =
             SessionRow { tenant: tenant.clone(), door: shared(&door), view: step.summary.view().clone() };
         insert_calls(connection, session.id, &row, &step.derived)?;
         change_approvals(connection, session.no, &step.derived.approvals)?;
-        turns::change(connection, session.no, &row, &step.derived.turns)?;
+        let SessionRow { tenant, view, .. } = &row;
+        let whose = Session { no: session.no, id: session.id, tenant, owner: &view.owner };
+        turns.push(whose, &step.derived.turns);
         index(connection, session, &step)
     })?;
+    turns.write(connection)?;
     debug_assert!(walked.is_ok(), "the first walk found nothing wrong");
     update_row(
         connection,

@@ -35,6 +35,7 @@ use crate::{
     read,
     readers::Readers,
     turns, usage,
+    waiting_turns::Waiting,
     writer::{self, Change, Job, Running, Status},
 };
 
@@ -109,12 +110,12 @@ impl SqliteStore {
         self.readers.run(move |connection| read(connection).map_err(|error| reading(&error))).await
     }
 
-    /// Lets a search see everything written so far, as far as writing is possible.
-    async fn catch_up_search(&self) {
-        if self.status.search_is_behind()
+    /// Lets a search or a list see everything written so far, as far as writing is possible.
+    async fn catch_up(&self) {
+        if self.status.is_behind()
             && let Err(error) = self.change(Op::Find).await
         {
-            tracing::warn!(%error, "the newest messages cannot be found yet");
+            tracing::warn!(%error, "the newest messages and turns cannot be found yet");
         }
     }
 
@@ -194,7 +195,7 @@ impl Store for SqliteStore {
 
     async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Vec<SessionRow>, StoreError> {
         if query.text.is_some() {
-            self.catch_up_search().await;
+            self.catch_up().await;
         }
         let (tenant, query) = (tenant.clone(), query.clone());
         self.readers.run(move |connection| list::list(connection, &tenant, &query)).await
@@ -206,23 +207,36 @@ impl Store for SqliteStore {
     }
 
     async fn turns(&self, tenant: &Tenant, query: &TurnQuery) -> Result<Vec<TurnRow>, StoreError> {
+        self.catch_up().await;
         let (tenant, query) = (tenant.clone(), query.clone());
         self.read(move |connection| turns::list(connection, &tenant, &query)).await
     }
 
     async fn turn(&self, tenant: &Tenant, turn: TurnId) -> Result<Option<TurnRow>, StoreError> {
+        if self.status.has_unread() {
+            self.catch_up().await;
+        }
+        let waiting = self.status.turns().get(tenant, turn);
+        if let Some(row) = waiting.as_ref().and_then(Waiting::row) {
+            return Ok(Some(row));
+        }
         let tenant = tenant.clone();
-        self.read(move |connection| turns::get(connection, &tenant, turn)).await
+        let row = self.read(move |connection| turns::get(connection, &tenant, turn)).await?;
+        Ok(row.map(|row| match &waiting {
+            Some(waiting) => waiting.complete(row),
+            None => row,
+        }))
     }
 
     async fn turn_counts(&self, tenant: &Tenant, query: &TurnQuery) -> Result<TurnCounts, StoreError> {
+        self.catch_up().await;
         let (tenant, query) = (tenant.clone(), query.clone());
         self.read(move |connection| turns::count(connection, &tenant, &query)).await
     }
 
     async fn search(&self, tenant: &Tenant, text: &str, limit: usize) -> Result<Vec<SearchHit>, StoreError> {
         let Some(expression) = find::expression(text) else { return Ok(Vec::new()) };
-        self.catch_up_search().await;
+        self.catch_up().await;
         let tenant = tenant.clone();
         self.read(move |connection| find::search(connection, &tenant, &expression, limit)).await
     }

@@ -1,6 +1,6 @@
 //! The list of turns.
 
-use moongate_core::{SessionRow, TurnChange, TurnCounts, TurnEnding, TurnQuery, TurnRow};
+use moongate_core::{TurnCounts, TurnEnding, TurnQuery, TurnRow};
 use moongate_protocol::{Principal, Seq, Tenant, Timestamp, TurnId};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, types::Type};
 
@@ -18,37 +18,38 @@ const OF_TENANT: &str = "FROM turn t JOIN session s ON s.no = t.session \
 const OF_SESSION: &str = "FROM session s JOIN turn t INDEXED BY turn_session ON t.session = s.no \
      WHERE s.id = :session AND t.tenant = :tenant AND (:owner IS NULL OR t.owner = :owner)";
 
-/// Keeps the turns of a session as its events say.
-pub(crate) fn change(
+/// Writes a turn's row, instead of what was written of it.
+pub(crate) fn put(connection: &Connection, tenant: &Tenant, session: i64, row: &TurnRow) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO turn (tenant, id, session, owner, seq, name, started, ended, ending) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    statement.execute((
+        tenant.as_str(),
+        bytes(row.turn),
+        session,
+        row.owner.as_str(),
+        int(row.seq.0),
+        &row.name,
+        row.started_at.as_millis(),
+        row.ended.map(|(at, _)| at.as_millis()),
+        row.ended.map(|(_, how)| ending_number(how)),
+    ))?;
+    Ok(())
+}
+
+/// Says of a turn's row when and how the turn ended.
+pub(crate) fn end(
     connection: &Connection,
-    no: i64,
-    row: &SessionRow,
-    changes: &[TurnChange],
+    tenant: &Tenant,
+    session: i64,
+    turn: TurnId,
+    (at, how): (Timestamp, TurnEnding),
 ) -> Result<()> {
-    let tenant = row.tenant.as_str();
-    for change in changes {
-        match change {
-            TurnChange::Began { turn, seq, at, name } => connection
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO turn (tenant, id, session, owner, seq, name, started) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                )?
-                .execute((
-                    tenant,
-                    bytes(*turn),
-                    no,
-                    row.view.owner.as_str(),
-                    int(seq.0),
-                    name,
-                    at.as_millis(),
-                ))?,
-            TurnChange::Ended(turn, at, ending) => connection
-                .prepare_cached(
-                    "UPDATE turn SET ended = ?4, ending = ?5 WHERE tenant = ?1 AND id = ?2 AND session = ?3",
-                )?
-                .execute((tenant, bytes(*turn), no, at.as_millis(), ending_number(*ending)))?,
-        };
-    }
+    let mut statement = connection.prepare_cached(
+        "UPDATE turn SET ended = ?4, ending = ?5 WHERE tenant = ?1 AND id = ?2 AND session = ?3",
+    )?;
+    statement.execute((tenant.as_str(), bytes(turn), session, at.as_millis(), ending_number(how)))?;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::{
     error::Failure,
     find::Finder,
     rebuild,
+    waiting_turns::WaitingTurns,
 };
 
 /// Changes that may wait for the writer; more wait in their callers.
@@ -46,7 +47,9 @@ pub(crate) struct Change {
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     fault: OnceLock<String>,
-    search_is_behind: AtomicBool,
+    is_behind: AtomicBool,
+    has_unread: AtomicBool,
+    turns: Arc<WaitingTurns>,
 }
 
 impl Status {
@@ -55,9 +58,24 @@ impl Status {
         self.fault.get().map(String::as_str)
     }
 
-    /// Whether a search would miss something the writer still holds.
-    pub(crate) fn search_is_behind(&self) -> bool {
-        self.search_is_behind.load(Ordering::Acquire)
+    /// Whether a search or a list would miss something the writer still holds.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Acquire)
+    }
+
+    /// Whether even a turn could be missed that is looked for by its id.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.has_unread.load(Ordering::Acquire)
+    }
+
+    /// Turns whose rows the writer still holds.
+    pub(crate) fn turns(&self) -> &WaitingTurns {
+        &self.turns
+    }
+
+    fn tell(&self, finder: &Finder) {
+        self.is_behind.store(finder.is_behind(), Ordering::Release);
+        self.has_unread.store(finder.has_unread(), Ordering::Release);
     }
 
     pub(crate) fn latch(&self, why: String) {
@@ -97,10 +115,10 @@ struct Writer {
 
 impl Writer {
     fn new(mut connection: Connection, path: PathBuf, status: Arc<Status>) -> Result<Self> {
-        let (finder, indexed) = Finder::load(&connection)?;
+        let (finder, indexed) = Finder::load(&connection, status.turns.clone())?;
         let numbers = Numbers::load(&connection, indexed)?;
         let checkpoints = Checkpoints::start(&mut connection, path, status.clone())?;
-        status.search_is_behind.store(finder.is_behind(), Ordering::Release);
+        status.tell(&finder);
         let connection = Some(connection);
         Ok(Self { connection, numbers, finder, status, checkpoints })
     }
@@ -165,7 +183,7 @@ impl Writer {
         if find {
             self.finder.flushed();
         }
-        self.status.search_is_behind.store(self.finder.is_behind(), Ordering::Release);
+        self.status.tell(&self.finder);
         Ok(outcomes)
     }
 
@@ -201,7 +219,7 @@ impl Writer {
             connection.execute_batch("ROLLBACK")?;
         }
         self.numbers.forget();
-        self.finder = Finder::load(connection)?.0;
+        self.finder = Finder::load(connection, self.status.turns.clone())?.0;
         Ok(())
     }
 
@@ -220,7 +238,7 @@ impl Writer {
             Failure::Busy | Failure::Operation => engine(error),
         });
         self.undo().map_err(engine)?;
-        self.status.search_is_behind.store(self.finder.is_behind(), Ordering::Release);
+        self.status.tell(&self.finder);
         report
     }
 

@@ -12,6 +12,7 @@ mod readers;
 mod rebuild;
 mod rot;
 mod torn;
+mod turns;
 mod wal;
 
 use std::{

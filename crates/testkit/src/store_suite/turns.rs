@@ -13,8 +13,15 @@ pub(super) async fn turns_are_listed_newest_first_and_counted_by_how_they_ended(
     let created = event::created_by("eve", "user:eve", None, None);
     second.write(store, vec![created]).await;
     let [waited, one, two, three] = [unique(), unique(), unique(), unique()];
+    let ended = async |turn: u64| {
+        let turn = TurnId::from_bits(u128::from(turn));
+        store.turn(&tenant, turn).await.unwrap().map(|row| row.ended.is_some())
+    };
+    assert_eq!(ended(one).await, None);
     first.write(store, vec![event::input(one, "say one\nand more"), event::started(one, &[one])]).await;
+    assert_eq!(ended(one).await, Some(false), "known as soon as it began");
     first.write(store, vec![event::input(waited, "waits"), event::ended(one)]).await;
+    assert_eq!(ended(one).await, Some(true), "and how it ended, at once");
     first.write(store, vec![event::started(two, &[waited])]).await;
     second.write(store, vec![event::input(three, "three"), event::started(three, &[three])]).await;
 
@@ -41,6 +48,11 @@ pub(super) async fn turns_are_listed_newest_first_and_counted_by_how_they_ended(
     assert_eq!(store.turn(&super::scribe::tenant(), turn).await.unwrap(), None);
     store.delete(first.id, first.fence).await.unwrap();
     assert_eq!(list(TurnQuery::default()).await, all[..1]);
+
+    second.write(store, vec![event::ended(three)]).await;
+    assert_eq!(ended(three).await, Some(true), "also after it was in a list");
+    let all = list(TurnQuery::default()).await;
+    assert!(matches!(all[0].ended, Some((_, TurnEnding::Completed))));
 
     // What a fork copies was done elsewhere.
     let mut fork = Scribe::new(store, &tenant);
