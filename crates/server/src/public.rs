@@ -1,11 +1,14 @@
 //! The frozen list of routes that need no key.
 
+use std::time::Duration;
+
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
+use moongate_core::Refusal;
 use moongate_protocol::ErrorCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,6 +18,9 @@ use crate::{
     reply::{Answer, ErrorBody, Failure, json, ok},
     route::{Route, Shape},
 };
+
+/// When to ask again whether requests will be served.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -68,8 +74,15 @@ async fn readiness(State(app): State<App>) -> Response {
     if reasons.is_empty() {
         return json(StatusCode::OK, &Ready { status: "ready" });
     }
-    let failure = Failure::new(ErrorCode::Unavailable, format!("not ready: {}", reasons.join(", ")));
-    json(StatusCode::SERVICE_UNAVAILABLE, &NotReady { error: failure.body(), status: "not_ready", reasons })
+    let message = format!("not ready: {}", reasons.join(", "));
+    let refusal = Refusal { retry_after: Some(ASK_AGAIN), ..Refusal::new(ErrorCode::Unavailable, message) };
+    let failure = Failure::from(refusal);
+    let body = NotReady { error: failure.body(), status: "not_ready", reasons };
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, &body);
+    if let Some(seconds) = failure.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 async fn landing() -> Response {

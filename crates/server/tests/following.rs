@@ -197,5 +197,6 @@ async fn a_draining_server_tells_its_streams_and_takes_no_work() {
     assert_eq!((status.as_u16(), &body["error"]["code"]), (503, &json!("unavailable")));
     let (status, body) = gate.get("/readyz").await;
     assert_eq!((status.as_u16(), &body["reasons"]), (503, &json!(["draining"])));
-    assert_eq!(body["error"]["code"], "unavailable");
+    let error = &body["error"];
+    assert_eq!((&error["code"], &error["retry_after_s"]), (&json!("unavailable"), &json!(5)));
 }
