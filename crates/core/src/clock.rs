@@ -1,6 +1,7 @@
 //! Time and chance as values, so that tests can own them.
 
 use std::{
+    cell::RefCell,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -30,17 +31,47 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The operating system's random source.
+/// The operating system's random source, asked for many bytes at a time: a turn makes several ids, and each
+/// question is a system call.
 #[derive(Debug, Default)]
 pub struct SystemEntropy;
+
+/// Bytes asked for at a time.
+const POOL: usize = 512;
+
+/// Random bytes of one thread, and how many of them are used up. Those are wiped.
+struct Pool {
+    bytes: [u8; POOL],
+    used: usize,
+}
+
+thread_local! {
+    static SPARE: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; POOL], used: POOL }) };
+}
 
 impl Entropy for SystemEntropy {
     /// # Panics
     /// When the operating system has no random source; nothing safe can be done then.
     fn fill(&self, bytes: &mut [u8]) {
-        #[expect(clippy::expect_used, reason = "without a random source no id or key may be made")]
-        getrandom::fill(bytes).expect("the operating system's random source");
+        if bytes.len() > POOL {
+            return ask(bytes);
+        }
+        SPARE.with_borrow_mut(|pool| {
+            if pool.used + bytes.len() > POOL {
+                ask(&mut pool.bytes);
+                pool.used = 0;
+            }
+            let taken = &mut pool.bytes[pool.used..pool.used + bytes.len()];
+            bytes.copy_from_slice(taken);
+            taken.fill(0);
+            pool.used += bytes.len();
+        });
     }
+}
+
+fn ask(bytes: &mut [u8]) {
+    #[expect(clippy::expect_used, reason = "without a random source no id or key may be made")]
+    getrandom::fill(bytes).expect("the operating system's random source");
 }
 
 /// Makes ids from the clock and the random source.
