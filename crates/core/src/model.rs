@@ -94,7 +94,7 @@ pub struct ModelRequest {
     /// The system prompt; may be empty.
     pub system: Arc<str>,
     /// The conversation, oldest first.
-    pub messages: Vec<Arc<SharedMessage>>,
+    pub messages: Arc<Vec<Arc<SharedMessage>>>,
     /// The tools the model may ask for.
     pub tools: Arc<[ToolSpec]>,
     /// How to answer.
@@ -207,7 +207,7 @@ pub trait Model: Send + Sync {
     fn info(&self) -> &ModelInfo;
 
     /// Begins a call. Nothing is sent before the stream is first polled; dropping the stream ends the call.
-    fn call(&self, request: ModelRequest) -> Box<dyn ModelStream>;
+    fn call(&self, request: Arc<ModelRequest>) -> Box<dyn ModelStream>;
 }
 
 /// An answer being written.

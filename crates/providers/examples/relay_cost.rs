@@ -84,10 +84,10 @@ async fn call(model: &Arc<dyn Model>, history: usize) -> Result<usize, String> {
     });
     let request = ModelRequest {
         system: "You are helpful.".into(),
-        messages: messages.map(|message| Arc::new(message.into())).collect(),
+        messages: Arc::new(messages.map(|message| Arc::new(message.into())).collect()),
         ..ModelRequest::default()
     };
-    let mut stream = model.call(request);
+    let mut stream = model.call(request.into());
     let mut pieces = Vec::new();
     let mut count = 0;
     loop {

@@ -46,7 +46,7 @@ impl Model for HttpModel {
         &self.info
     }
 
-    fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
+    fn call(&self, request: Arc<ModelRequest>) -> Box<dyn ModelStream> {
         let target = Target { model: &self.model, mark: &self.provider.mark, quirks: &self.provider.quirks };
         let phase = match wire::encode(self.provider.wire, &request, &target) {
             Ok(encoded) => Phase::Begin(Some(encoded)),

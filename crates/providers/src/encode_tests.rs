@@ -84,7 +84,7 @@ fn rich() -> ModelRequest {
         .map(|(n, it)| (BlobHash([n; 32]), Bytes::from(it)));
     ModelRequest {
         system: "Be kind.".into(),
-        messages: messages.into_iter().map(|message| Arc::new(message.into())).collect(),
+        messages: Arc::new(messages.into_iter().map(|message| Arc::new(message.into())).collect()),
         tools: [
             tool("weather", json!({"type": "object", "properties": {"city": {"type": "string"}}})),
             tool("my.tool", json!({})),
@@ -138,7 +138,7 @@ fn chat_has_a_text_beside_calls_where_null_is_refused() {
             PromptMessage::Assistant(vec![call("i", "t", json!({}))]),
             result("i", "t", false, vec![Part::text("r")]),
         ];
-        let messages = messages.map(|message| Arc::new(message.into())).into();
+        let messages = Arc::new(messages.map(|message| Arc::new(message.into())).into());
         let request = ModelRequest { messages, ..ModelRequest::default() };
         body(Wire::OpenAiChat, "tiny", quirks, &request)["messages"][1]["content"].clone()
     };
@@ -166,7 +166,7 @@ fn chat_gives_back_what_was_attached_to_a_call() {
         PromptMessage::Assistant(vec![extra, call("i", "t", json!({})), call("j", "t", json!({})), details]),
     ];
     let request = ModelRequest {
-        messages: messages.map(|message| Arc::new(message.into())).into(),
+        messages: Arc::new(messages.map(|message| Arc::new(message.into())).into()),
         ..ModelRequest::default()
     };
     let body = body(Wire::OpenAiChat, "gemini", &Quirks::USUAL, &request);
@@ -183,7 +183,7 @@ fn chat_gives_back_what_was_attached_to_a_call() {
 #[test]
 fn settings_follow_the_model() {
     let with = |wire, model: &str, settings| {
-        let messages = vec![Arc::new(PromptMessage::User(vec![Part::text("a")]).into())];
+        let messages = Arc::new(vec![Arc::new(PromptMessage::User(vec![Part::text("a")]).into())]);
         body(wire, model, &Quirks::USUAL, &ModelRequest { messages, settings, ..ModelRequest::default() })
     };
     let settings =
@@ -216,7 +216,7 @@ fn a_turn_begun_without_thinking_goes_on_without() {
         ];
         let settings = CallSettings { effort: Some(Effort::Low), ..CallSettings::default() };
         let request = ModelRequest {
-            messages: messages.map(|message| Arc::new(message.into())).into(),
+            messages: Arc::new(messages.map(|message| Arc::new(message.into())).into()),
             settings,
             ..ModelRequest::default()
         };

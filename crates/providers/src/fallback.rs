@@ -26,11 +26,11 @@ impl Model for Fallback {
         self.first.info()
     }
 
-    fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
+    fn call(&self, request: Arc<ModelRequest>) -> Box<dyn ModelStream> {
         let mut others = self.others.clone();
         others.reverse();
         Box::new(InTurn {
-            stream: self.first.call(request.clone()),
+            stream: self.first.call(Arc::clone(&request)),
             request: Some(request),
             others,
             counted: false,
@@ -41,7 +41,7 @@ impl Model for Fallback {
 struct InTurn {
     stream: Box<dyn ModelStream>,
     /// Kept until something was said.
-    request: Option<ModelRequest>,
+    request: Option<Arc<ModelRequest>>,
     /// The last one is next.
     others: Vec<Arc<dyn Model>>,
     /// Tokens were reported.
@@ -71,7 +71,7 @@ impl ModelStream for InTurn {
             fallback.name = %next.info().name,
             "another model stands in"
         );
-        self.stream = next.call(request.clone());
+        self.stream = next.call(Arc::clone(request));
         pieces.truncate(before);
         pieces.push(Piece::Working);
         if std::mem::take(&mut self.counted) {

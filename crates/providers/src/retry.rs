@@ -115,9 +115,9 @@ impl Model for Retrying {
         self.model.info()
     }
 
-    fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
+    fn call(&self, request: Arc<ModelRequest>) -> Box<dyn ModelStream> {
         Box::new(Attempts {
-            stream: self.model.call(request.clone()),
+            stream: self.model.call(Arc::clone(&request)),
             model: Arc::clone(&self.model),
             policy: self.policy,
             budget: Arc::clone(&self.budget),
@@ -137,7 +137,7 @@ struct Attempts {
     policy: RetryPolicy,
     budget: Arc<RetryBudget>,
     /// Kept as long as another attempt is possible.
-    request: Option<ModelRequest>,
+    request: Option<Arc<ModelRequest>>,
     attempt: u32,
     begun: Instant,
     /// When the next attempt begins.

@@ -27,7 +27,7 @@ pub struct ScriptedModel {
 #[derive(Default)]
 struct State {
     scripts: VecDeque<Script>,
-    requests: Vec<ModelRequest>,
+    requests: Vec<Arc<ModelRequest>>,
 }
 
 impl ScriptedModel {
@@ -65,13 +65,13 @@ impl ScriptedModel {
     }
 
     /// The requests it got, oldest first.
-    pub fn requests(&self) -> Vec<ModelRequest> {
+    pub fn requests(&self) -> Vec<Arc<ModelRequest>> {
         self.state().requests.clone()
     }
 
     /// The conversations it was handed, oldest call first.
     pub fn prompts(&self) -> Vec<Vec<PromptMessage>> {
-        let own = |request: &ModelRequest| {
+        let own = |request: &Arc<ModelRequest>| {
             request.messages.iter().map(|message| PromptMessage::clone(message)).collect()
         };
         self.state().requests.iter().map(own).collect()
@@ -87,7 +87,7 @@ impl Model for ScriptedModel {
         &self.info
     }
 
-    fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
+    fn call(&self, request: Arc<ModelRequest>) -> Box<dyn ModelStream> {
         let mut state = self.state();
         let before = state.requests.len();
         let script = state.scripts.pop_front().unwrap_or_else(|| (self.otherwise)(&request, before));

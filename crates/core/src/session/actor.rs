@@ -26,7 +26,7 @@ use crate::{
     Append, Fault, IdempotencyRow, Refusal, StoreError,
     gateway::{Shared, TurnPermit},
     limits::TURN_ATTEMPTS,
-    turn::Then,
+    turn::{Then, prompt::Draft},
 };
 
 /// Where a command's answer goes.
@@ -72,6 +72,7 @@ pub(super) struct Actor {
     pub(super) shared: Arc<Shared>,
     pub(super) slot: Arc<Slot>,
     pub(super) log: Log,
+    pub(super) prompt: Draft,
     pub(super) running: Option<Running>,
     /// The running turn's share of the node, where a command took it.
     pub(super) permit: Option<TurnPermit>,
@@ -96,7 +97,7 @@ async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<M
             return;
         }
     };
-    let mut actor = Actor { shared, slot, log, running: None, permit: None };
+    let mut actor = Actor { shared, slot, log, prompt: Draft::default(), running: None, permit: None };
     let ended = match actor.recover().await {
         Ok(()) => actor.live(&mut mailbox).await,
         Err(stop) => Err(stop),

@@ -24,7 +24,7 @@ use crate::{
     Fault,
     gateway::TurnPermit,
     limits::CANCEL_GRACE,
-    turn::{Report, Setting, Then, Turn, Verdict, Work, compactable, prompt},
+    turn::{Report, Setting, Then, Turn, Verdict, Work, compactable},
 };
 
 /// Reports that wait for the actor: a turn and its parallel calls have at most this many under way.
@@ -181,11 +181,11 @@ impl Actor {
         }
     }
 
-    pub(super) fn work(&self) -> Work {
+    pub(super) fn work(&mut self) -> Work {
         let transcript = &self.log.state.transcript;
         let turn = self.log.state.turn.as_ref();
         Work {
-            prompt: prompt::build(transcript),
+            prompt: self.prompt.next(transcript),
             pending: self.log.state.pending_calls(),
             blobs: transcript.blobs.clone(),
             calls_made: turn.map_or(0, |turn| turn.model_calls),

@@ -64,6 +64,8 @@ pub(crate) struct Transcript {
     pub(crate) entries: Vec<Entry>,
     pub(crate) calls: HashMap<(ItemId, CallId), CallState>,
     pub(crate) compacted: Option<Compacted>,
+    /// How often older entries were replaced by a summary.
+    pub(crate) compactions: u64,
     /// The blobs prompts of this conversation refer to.
     pub(crate) blobs: Vec<BlobHash>,
     /// What inputs say that no turn has taken up yet.
@@ -151,6 +153,7 @@ impl Transcript {
             _ => None,
         });
         self.blobs = self.entries.iter().map(Entry::parts).chain(results).flat_map(blobs_in).collect();
+        self.compactions += 1;
         self.compacted = Some(Compacted { to: compacted.to, text: compacted.summary.as_str().into() });
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use moongate_protocol::{ContextCompacted, ErrorCode, Event, ItemId, Part, Seq, Tokens, UsageRecorded};
 use tokio::time::Instant;
 
-use super::{Ended, Over, Step, Then, Turn, Verdict, Work, answer::Answer, new_item};
+use super::{Ended, Over, Step, Then, Turn, Verdict, Work, answer::Answer, new_item, prompt::Messages};
 use crate::{
-    Fault, Model, ModelInfo, ModelRequest, ModelStream, PromptMessage, SharedMessage,
+    Fault, Model, ModelInfo, ModelRequest, ModelStream, PromptMessage,
     feed::Feed,
     limits::{COMPACT_AT_PERCENT, COMPACT_HALVINGS, COMPACT_KEEPS},
     session::Transcript,
@@ -25,7 +25,7 @@ const INSTRUCTION: &str = "Summarise the conversation so far for yourself, becau
 pub(crate) struct Range {
     from: Seq,
     to: Seq,
-    prompt: Vec<Arc<SharedMessage>>,
+    prompt: Messages,
 }
 
 /// What could be summarised: everything but the last messages, cut before something a person said. Each halving
@@ -75,7 +75,7 @@ impl Turn {
     /// Has the model summarise a range and writes the summary down. `None` when the range itself is too long.
     async fn summarise(&self, model: &Arc<dyn Model>, range: Range, deadline: Instant) -> Step<Option<Work>> {
         let Range { from, to, prompt } = range;
-        let mut stream = model.call(self.summary_request(prompt));
+        let mut stream = model.call(Arc::new(self.summary_request(prompt)));
         let mut answer = Answer::new(self.id, &self.ids);
         let ended = self.hear_summary(&mut *stream, &mut answer, deadline).await;
         let mut events = Vec::new();
@@ -109,7 +109,8 @@ impl Turn {
     }
 
     /// The question for a summary of these messages.
-    fn summary_request(&self, mut messages: Vec<Arc<SharedMessage>>) -> ModelRequest {
+    fn summary_request(&self, messages: Messages) -> ModelRequest {
+        let mut messages = Arc::unwrap_or_clone(messages);
         let ask = vec![Part::text(INSTRUCTION)];
         match messages.last().map(|last| &***last) {
             Some(PromptMessage::User(said)) => {
@@ -122,7 +123,7 @@ impl Turn {
         // Messages with calls need their tools named, though none is to be called.
         ModelRequest {
             system: Arc::clone(&self.setting.agent.system),
-            messages,
+            messages: messages.into(),
             tools: self.setting.tools(),
             ..Default::default()
         }

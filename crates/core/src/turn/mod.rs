@@ -135,7 +135,7 @@ impl Turn {
         deadline: Instant,
     ) -> Step<Option<Work>> {
         let attachments = self.attachments(&work.blobs).await;
-        let mut stream = model.call(self.request(work, attachments));
+        let mut stream = model.call(Arc::new(self.request(work, attachments)));
         let mut answer = Answer::new(self.id, &self.ids);
         let end = self.stream(&mut *stream, &mut answer, committed, deadline).await?;
         let mut events: Vec<Event> = self.usage(&*stream, &answer).into_iter().collect();

@@ -19,22 +19,50 @@ const GO_ON: &str = "(continue)";
 /// Stands before a summary of older messages.
 const SUMMARY_INTRO: &str = "(Summary of the conversation so far, which was too long to keep whole:)\n";
 
+/// A prompt's messages, oldest first, shared with whoever holds the prompt.
+pub(crate) type Messages = Arc<Vec<Arc<SharedMessage>>>;
+
 /// Builds the prompt of a conversation. Messages that need no change are shared with earlier prompts.
-pub(crate) fn build(transcript: &Transcript) -> Vec<Arc<SharedMessage>> {
-    let mut prompt =
-        Prompt { messages: Vec::with_capacity(transcript.entries.len() + 1), calls: HashSet::new() };
-    if let Some(compacted) = &transcript.compacted {
-        let parts = vec![Part::text(format!("{SUMMARY_INTRO}{}", compacted.text))];
-        prompt.push(Arc::new(PromptMessage::User(parts).into()));
-    }
-    for entry in transcript.entries.iter().filter(|entry| !entry.parts().is_empty()) {
-        if entry.is_users() {
-            prompt.user(&entry.message);
-        } else {
-            prompt.assistant(transcript, entry);
+pub(crate) fn build(transcript: &Transcript) -> Messages {
+    Draft::default().next(transcript)
+}
+
+/// The prompt of one conversation, kept from one model call to the next: only what came since is added.
+#[derive(Default)]
+pub(crate) struct Draft {
+    prompt: Prompt,
+    /// How many of the conversation's entries are in the prompt, and nothing to come changes what they say.
+    taken: usize,
+    /// The conversation's compactions then: each replaces what was taken.
+    compactions: u64,
+}
+
+impl Draft {
+    /// The prompt of the conversation as it is now, which is the same one, further on.
+    pub(crate) fn next(&mut self, transcript: &Transcript) -> Messages {
+        if self.taken == 0 || transcript.compactions != self.compactions {
+            *self = Self { prompt: Prompt::begin(transcript), taken: 0, compactions: transcript.compactions };
         }
+        while let Some(entry) =
+            transcript.entries.get(self.taken).filter(|entry| is_settled(transcript, entry))
+        {
+            self.prompt.take(transcript, entry);
+            self.taken += 1;
+        }
+        if self.taken == transcript.entries.len() && !self.prompt.ends_with_the_model() {
+            return Arc::clone(&self.prompt.messages);
+        }
+        let mut prompt = self.prompt.clone();
+        transcript.entries[self.taken..].iter().for_each(|entry| prompt.take(transcript, entry));
+        prompt.finish()
     }
-    prompt.finish()
+}
+
+/// Whether nothing to come changes what an entry says: all its calls have their results.
+fn is_settled(transcript: &Transcript, entry: &Entry) -> bool {
+    calls_in(entry.parts()).all(|(item, call, ..)| {
+        matches!(transcript.calls.get(&(item, call.clone())), Some(CallState::Finished { .. }))
+    })
 }
 
 /// What a person's message, or a result, contributes: not its empty texts, and nothing only a model says.
@@ -71,25 +99,55 @@ pub(crate) fn result(content: Vec<Part>) -> Vec<Part> {
     content
 }
 
+#[derive(Clone, Default)]
 struct Prompt {
-    messages: Vec<Arc<SharedMessage>>,
+    messages: Messages,
     /// The calls so far: an id that came before names that call, not another.
     calls: HashSet<CallId>,
 }
 
 impl Prompt {
+    fn begin(transcript: &Transcript) -> Self {
+        let mut prompt = Self::default();
+        if let Some(compacted) = &transcript.compacted {
+            let parts = vec![Part::text(format!("{SUMMARY_INTRO}{}", compacted.text))];
+            prompt.push(Arc::new(PromptMessage::User(parts).into()));
+        }
+        prompt
+    }
+
+    fn take(&mut self, transcript: &Transcript, entry: &Entry) {
+        if entry.parts().is_empty() {
+            return;
+        }
+        if entry.is_users() {
+            self.user(&entry.message);
+        } else {
+            self.assistant(transcript, entry);
+        }
+    }
+
+    /// Copies the list first only while an earlier call's prompt is still in use.
     fn push(&mut self, message: Arc<SharedMessage>) {
-        self.messages.push(message);
+        Arc::make_mut(&mut self.messages).push(message);
+    }
+
+    fn last(&self) -> Option<&PromptMessage> {
+        self.messages.last().map(|last| &***last)
+    }
+
+    /// Or is empty: then no model can be asked either.
+    fn ends_with_the_model(&self) -> bool {
+        matches!(self.last(), None | Some(PromptMessage::Assistant(_)))
     }
 
     fn user(&mut self, message: &Arc<SharedMessage>) {
-        let (Some(PromptMessage::User(before)), PromptMessage::User(parts)) =
-            (self.messages.last().map(|last| &***last), &***message)
+        let (Some(PromptMessage::User(before)), PromptMessage::User(parts)) = (self.last(), &***message)
         else {
             return self.push(Arc::clone(message));
         };
         let joined = before.iter().chain(parts).cloned().collect();
-        self.messages.pop();
+        Arc::make_mut(&mut self.messages).pop();
         self.push(Arc::new(PromptMessage::User(joined).into()));
     }
 
@@ -98,7 +156,7 @@ impl Prompt {
     }
 
     fn assistant(&mut self, transcript: &Transcript, entry: &Entry) {
-        if matches!(self.messages.last().map(|last| &***last), None | Some(PromptMessage::Assistant(_))) {
+        if self.ends_with_the_model() {
             self.go_on();
         }
         if calls_in(entry.parts()).next().is_none() {
@@ -126,8 +184,8 @@ impl Prompt {
         }
     }
 
-    fn finish(mut self) -> Vec<Arc<SharedMessage>> {
-        if matches!(self.messages.last().map(|last| &***last), None | Some(PromptMessage::Assistant(_))) {
+    fn finish(mut self) -> Messages {
+        if self.ends_with_the_model() {
             self.go_on();
         }
         self.messages

@@ -1,11 +1,10 @@
 //! What a turn and its actor say to each other.
 
-use std::sync::Arc;
-
 use moongate_protocol::{ApprovalRequested, BlobHash, Event, Ground, StopReason, TurnId};
 use tokio::sync::oneshot;
 
-use crate::{Fault, SharedMessage, session::PendingCall};
+use super::prompt::Messages;
+use crate::{Fault, session::PendingCall};
 
 /// What a turn wants to happen after its facts are on disk.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ pub(crate) enum Verdict {
 /// What the next model call works with.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    pub(crate) prompt: Vec<Arc<SharedMessage>>,
+    pub(crate) prompt: Messages,
     /// Calls of the last message without a result: they come before the model.
     pub(crate) pending: Vec<PendingCall>,
     /// Blobs the prompt refers to.

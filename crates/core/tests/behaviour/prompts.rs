@@ -1,5 +1,7 @@
 //! Prompts of logs nobody would write: the rules of every provider hold for any prefix of any log.
 
+use std::collections::HashSet;
+
 use moongate_core::testing;
 use moongate_protocol::{
     CallId, ContextCompacted, Effect, Envelope, Epoch, ErrorCode, Event, Ground, InputAccepted, InputId,
@@ -181,8 +183,52 @@ fn log() -> impl Strategy<Value = Vec<Envelope>> {
     })
 }
 
+/// A log in which each call is asked for once and ends once, by a client or here, as in every log that was written.
+fn with_calls_once(log: Vec<Envelope>) -> Vec<Envelope> {
+    let (mut asked, mut ended, mut clients) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut once = Vec::new();
+    for mut envelope in log {
+        let keep = match &mut envelope.event {
+            Event::MessageCompleted(message) => {
+                message.parts.retain(|part| match part {
+                    Part::ToolCall { item, call, .. } => asked.insert((*item, call.clone())),
+                    _ => true,
+                });
+                true
+            }
+            Event::InputAccepted(input) => {
+                clients.extend(input.parts.iter().filter_map(|part| match part {
+                    Part::ToolResult { call, .. } => Some(call.clone()),
+                    _ => None,
+                }));
+                true
+            }
+            Event::ToolFinished(finished) => {
+                !clients.contains(&finished.call) && ended.insert((finished.item, finished.call.clone()))
+            }
+            Event::ToolCalled(called) => {
+                !clients.contains(&called.call) && !ended.contains(&(called.item, called.call.clone()))
+            }
+            _ => true,
+        };
+        if keep {
+            once.push(envelope);
+        }
+    }
+    once
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_prompt_that_grows_with_its_log_is_the_one_built_from_all_of_it(log in log()) {
+        let log = with_calls_once(log);
+        let grown = testing::growing_prompts(&log).unwrap();
+        for (end, grown) in (1..=log.len()).zip(grown) {
+            prop_assert_eq!(grown, testing::prompt(&log[..end]).unwrap());
+        }
+    }
 
     #[test]
     fn the_prompt_of_any_prefix_of_any_log_is_valid_for_every_provider(log in log()) {

@@ -108,7 +108,7 @@ impl<'a> Writer<'a> {
     fn messages(&self) -> Vec<Message<'a>> {
         let mut messages: Vec<Message<'a>> = Vec::with_capacity(self.request.messages.len());
         let mut calls = CallNames::new(self.target.quirks.call_ids);
-        for message in &self.request.messages {
+        for message in self.request.messages.iter() {
             let (role, content) = match &***message {
                 PromptMessage::User(parts) => (Role::User, self.media(parts)),
                 PromptMessage::Assistant(parts) => (Role::Assistant, self.assistant(parts, &mut calls)),

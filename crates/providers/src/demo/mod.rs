@@ -40,7 +40,7 @@ impl Model for Demo {
         &self.0
     }
 
-    fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
+    fn call(&self, request: Arc<ModelRequest>) -> Box<dyn ModelStream> {
         let script = script::write(&request);
         Box::new(Recital {
             info: Arc::clone(&self.0),

@@ -213,7 +213,7 @@ impl<'a> Writer<'a> {
         let mut calls = CallNames::new(self.target.quirks.call_ids);
         // Tool messages hold text only; their images follow after the last of them.
         let mut images = Vec::new();
-        for message in &self.request.messages {
+        for message in self.request.messages.iter() {
             if !matches!(***message, PromptMessage::ToolResult { .. }) {
                 flush_images(&mut images, &mut messages);
             }

@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
     fn items(&self) -> Vec<Item<'a>> {
         let mut items = Vec::with_capacity(self.request.messages.len());
         let mut calls = CallNames::new(self.target.quirks.call_ids);
-        for message in &self.request.messages {
+        for message in self.request.messages.iter() {
             match &***message {
                 PromptMessage::User(parts) => {
                     let content = self.media(parts).into_iter().map(Content::from).collect();

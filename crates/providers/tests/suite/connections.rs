@@ -91,7 +91,7 @@ async fn dropping_a_call_ends_it_at_the_provider() {
         let server =
             Server::start(vec![vec![stream_head(), chunk(begin(wire) + &text(wire, "a")), Act::Stall]]).await;
         let model = model(server.config(wire));
-        let mut stream = model.call(request());
+        let mut stream = model.call(request().into());
         let mut pieces = Vec::new();
         while !pieces.contains(&Piece::Text("a".into())) {
             stream.next(&mut pieces).await;
@@ -115,7 +115,7 @@ async fn next_may_be_dropped_at_any_time() {
     }
     acts.push(last_chunk());
     let server = Server::start(vec![acts]).await;
-    let mut stream = model(server.config(wire)).call(request());
+    let mut stream = model(server.config(wire)).call(request().into());
     let mut pieces = Vec::new();
     while !matches!(pieces.last(), Some(Piece::Finish(_) | Piece::Fault(_))) {
         tokio::select! {

@@ -14,8 +14,8 @@ fn demo() -> Arc<dyn Model> {
 }
 
 async fn answer(messages: Vec<PromptMessage>) -> Vec<Piece> {
-    let messages = messages.into_iter().map(|message| Arc::new(message.into())).collect();
-    let mut stream = demo().call(ModelRequest { messages, ..ModelRequest::default() });
+    let messages = Arc::new(messages.into_iter().map(|message| Arc::new(message.into())).collect());
+    let mut stream = demo().call(ModelRequest { messages, ..ModelRequest::default() }.into());
     let mut pieces = Vec::new();
     while !matches!(pieces.last(), Some(Piece::Finish(_) | Piece::Fault(_))) {
         stream.next(&mut pieces).await;

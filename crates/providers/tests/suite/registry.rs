@@ -37,7 +37,8 @@ async fn a_fallback_stands_in_for_a_model_that_cannot_answer_or_is_not_there() {
     for first in ["down/model", "gone/model"] {
         let model = registry.get_with_fallbacks(&first.parse().unwrap(), &demo).unwrap();
         let said = Arc::new(PromptMessage::User(vec![Part::text("hello")]).into());
-        let mut stream = model.call(ModelRequest { messages: vec![said], ..ModelRequest::default() });
+        let mut stream =
+            model.call(ModelRequest { messages: Arc::new(vec![said]), ..ModelRequest::default() }.into());
         let mut pieces = Vec::new();
         while !matches!(pieces.last(), Some(Piece::Finish(_) | Piece::Fault(_))) {
             stream.next(&mut pieces).await;

@@ -39,7 +39,7 @@ impl Model for Scripted {
         &self.info
     }
 
-    fn call(&self, _: ModelRequest) -> Box<dyn ModelStream> {
+    fn call(&self, _: Arc<ModelRequest>) -> Box<dyn ModelStream> {
         let pieces = self.calls.lock().unwrap().pop_front().expect("no more calls than scripted").into();
         Box::new(Script { info: self.info.clone(), pieces })
     }
@@ -84,7 +84,7 @@ fn good() -> Vec<Piece> {
 /// All pieces of a call, the name of who answered, and the seconds it took.
 async fn run(model: &dyn Model) -> (Vec<Piece>, String, f64) {
     let begun = Instant::now();
-    let mut stream = model.call(ModelRequest::default());
+    let mut stream = model.call(Arc::default());
     let mut pieces = Vec::new();
     while !matches!(pieces.last(), Some(Piece::Finish(_) | Piece::Fault(_))) {
         let before = pieces.len();
@@ -225,7 +225,7 @@ async fn a_wait_that_is_dropped_goes_on_where_it_was() {
     let model = Scripted::new("a/a", [vec![fault(ErrorCode::ProviderRateLimited, Some(30))], good()]);
     let retrying = Retrying::new(model, policy(), Arc::new(RetryBudget::new()));
     let begun = Instant::now();
-    let mut stream = retrying.call(ModelRequest::default());
+    let mut stream = retrying.call(Arc::default());
     let mut pieces = Vec::new();
     while !matches!(pieces.last(), Some(Piece::Finish(_))) {
         tokio::select! {

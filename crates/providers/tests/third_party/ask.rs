@@ -55,7 +55,7 @@ pub(crate) fn model(config: ProviderConfig, model: &str) -> Arc<dyn Model> {
 /// A request of one sentence.
 pub(crate) fn prompt(text: &str) -> ModelRequest {
     ModelRequest {
-        messages: vec![share(PromptMessage::User(vec![Part::text(text)]))],
+        messages: Arc::new(vec![share(PromptMessage::User(vec![Part::text(text)]))]),
         ..ModelRequest::default()
     }
 }
@@ -85,9 +85,9 @@ pub(crate) fn with_results(mut request: ModelRequest, heard: &Heard, result: &st
         Part::ToolCall { item, call: id, tool: call.tool.clone(), arguments: call.json() }
     };
     let said = heard.calls.iter().enumerate().map(part).collect();
-    request.messages.push(share(PromptMessage::Assistant(said)));
+    Arc::make_mut(&mut request.messages).push(share(PromptMessage::Assistant(said)));
     for (at, call) in heard.calls.iter().enumerate() {
-        request.messages.push(share(PromptMessage::ToolResult {
+        Arc::make_mut(&mut request.messages).push(share(PromptMessage::ToolResult {
             call: ids(at).1,
             tool: call.tool.clone(),
             is_error: false,
@@ -138,7 +138,7 @@ impl Heard {
 
 /// Asks and listens to the end. Whatever the upstream does, the answer ends, once, in time.
 pub(crate) async fn ask(model: &dyn Model, request: &ModelRequest) -> Heard {
-    timeout(LONGEST_CALL, listen(model.call(request.clone()))).await.expect("the call ended in time")
+    timeout(LONGEST_CALL, listen(model.call(request.clone().into()))).await.expect("the call ended in time")
 }
 
 async fn listen(mut stream: Box<dyn ModelStream>) -> Heard {

@@ -71,7 +71,7 @@ async fn a_real_engine_streams_stops_when_dropped_and_calls_tools() {
 
 /// Begins a long answer and drops it at its first text, which is given back.
 async fn drop_after_first_text(engine: &dyn Model) -> String {
-    let mut stream = engine.call(bounded(STORY, LONG));
+    let mut stream = engine.call(bounded(STORY, LONG).into());
     loop {
         let mut pieces = Vec::new();
         timeout(Duration::from_secs(20), stream.next(&mut pieces)).await.expect("the answer begins");

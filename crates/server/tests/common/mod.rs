@@ -61,7 +61,7 @@ impl Model for Script {
         &self.info
     }
 
-    fn call(&self, request: ModelRequest) -> Box<dyn ModelStream> {
+    fn call(&self, request: Arc<ModelRequest>) -> Box<dyn ModelStream> {
         let said = request.messages.iter().rev().find_map(|message| said(message));
         let (info, permits) = (self.info.clone(), Arc::clone(&self.permits));
         Box::new(Answer { info, said: said.unwrap_or_default(), permits, sent: false })

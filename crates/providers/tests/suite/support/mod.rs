@@ -197,12 +197,12 @@ pub(crate) struct Outcome {
 
 /// Calls a model to its end.
 pub(crate) async fn call(model: &Arc<dyn Model>) -> Outcome {
-    read(model.call(request())).await
+    read(model.call(request().into())).await
 }
 
 pub(crate) fn request() -> ModelRequest {
     let message = PromptMessage::User(vec![Part::text("hello")]);
-    ModelRequest { messages: vec![Arc::new(message.into())], ..ModelRequest::default() }
+    ModelRequest { messages: Arc::new(vec![Arc::new(message.into())]), ..ModelRequest::default() }
 }
 
 pub(crate) async fn read(mut stream: Box<dyn ModelStream>) -> Outcome {
