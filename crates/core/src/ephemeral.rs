@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Beginning, Bill, Caller, Derived, Fence, Gateway,
     IdempotencyRow, KeyRow, ListQuery, MemoryStore, Record, Refusal, SearchHit, SessionHandle, SessionRow,
-    Store, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow, session::Place,
+    Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow, session::Place,
 };
 
 /// A session that ends with this value: its turn is stopped, its log forgotten.
@@ -216,6 +216,10 @@ impl Store for Fleeting {
             Some(bytes) => Ok(Some(bytes)),
             None => self.kept.blob(hash).await,
         }
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        self.log.uploads()
     }
 
     fn fault(&self) -> Option<String> {

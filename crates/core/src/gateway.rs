@@ -17,6 +17,7 @@ use crate::{
     ActivityFollower, Caller, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Store,
     activity::{Activity, sees},
     expiry::Expiries,
+    limits::UPLOAD_WAIT,
     session::{Identity, Place, SessionHandle, Slot},
     turns::Turns,
 };
@@ -279,6 +280,11 @@ impl Gateway {
         self.shared.activity.follow(caller.clone())
     }
 
+    /// Drops what nobody uses and what has expired, as it is done now and then anyway.
+    pub async fn tidy(&self) {
+        tidy(&self.shared).await;
+    }
+
     /// Takes no new work; lets running turns go on for `patience`, then stops everything. Turns that did not
     /// end are taken up again at the next start.
     pub async fn drain(&self, patience: Duration) {
@@ -355,13 +361,20 @@ async fn keep_house(shared: Arc<Shared>) {
             () = shared.stopped.cancelled() => return,
             () = tokio::time::sleep(HOUSEKEEPING) => {}
         }
-        shared.tidy_up();
-        let kept = i64::try_from(IDEMPOTENCY_KEPT.as_millis()).unwrap_or(i64::MAX);
-        let before = moongate_protocol::Timestamp::from_millis(shared.ids.now().as_millis() - kept);
-        if let Err(error) = shared.store.sweep(before).await {
-            tracing::warn!(%error, "expired rows could not be removed");
-        }
+        tidy(&shared).await;
         go_on(&shared).await;
+    }
+}
+
+/// Drops what nobody uses and what has expired.
+async fn tidy(shared: &Shared) {
+    shared.tidy_up();
+    let now = shared.ids.now();
+    if let Err(error) = shared.store.sweep(now.minus(IDEMPOTENCY_KEPT)).await {
+        tracing::warn!(%error, "expired rows could not be removed");
+    }
+    if let Err(error) = shared.store.uploads().sweep(now.minus(UPLOAD_WAIT)).await {
+        tracing::warn!(%error, "files no input used could not be removed");
     }
 }
 

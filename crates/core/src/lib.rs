@@ -39,6 +39,7 @@ mod totals;
 mod turn;
 mod turn_list;
 mod turns;
+mod uploads;
 mod words;
 
 pub use activity::{ActivityFollower, Happening};
@@ -66,4 +67,5 @@ pub use tool::*;
 pub use tool_policy::*;
 pub use totals::Totals;
 pub use turn_list::{TurnChange, TurnCounts, TurnEnding, TurnQuery, TurnRow};
+pub use uploads::*;
 pub use words::*;

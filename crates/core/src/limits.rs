@@ -56,6 +56,8 @@ pub const TURN_ATTEMPTS: u32 = 3;
 pub const FOLLOWER_FRAMES: usize = 1024;
 /// Bytes of frames a follower may be behind before it goes back to the log.
 pub const FOLLOWER_BYTES: usize = 4 * 1024 * 1024;
+/// How long a file that was sent ahead waits for the input that uses it.
+pub const UPLOAD_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// Events read from the store at once.
 pub const READ_BATCH: usize = 256;
 /// Commands that wait for a session's actor.

@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, BilledCall, Derived, DoorName, Fence,
-    IdempotencyRow, KeyRow, ListQuery, Record, SearchHit, SessionRow, Store, StoreError, TurnCounts,
-    TurnQuery, TurnRow, UsageGroup, UsageRow, approval_list::ApprovalTable, caller::is_of_its_namespace,
-    is_beneath, terms, turn_list::TurnTable, words,
+    IdempotencyRow, KeyRow, ListQuery, MemoryUploads, Record, SearchHit, SessionRow, Store, StoreError,
+    TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow, approval_list::ApprovalTable,
+    caller::is_of_its_namespace, is_beneath, terms, turn_list::TurnTable, words,
 };
 
 /// Most bytes of events one read returns, as long as it returns one event.
@@ -27,6 +27,7 @@ const MAX_READ_BYTES: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    uploads: MemoryUploads,
 }
 
 #[derive(Debug, Default)]
@@ -374,6 +375,10 @@ impl Store for MemoryStore {
 
     async fn blob(&self, hash: BlobHash) -> Result<Option<Bytes>, StoreError> {
         Ok(self.state().blobs.get(&hash).cloned())
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        &self.uploads
     }
 
     fn fault(&self) -> Option<String> {

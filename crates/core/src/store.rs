@@ -10,7 +10,7 @@ use moongate_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalQuery, BilledCall, Device, Record, Scopes, TurnCounts, TurnQuery, TurnRow};
+use crate::{ApprovalQuery, BilledCall, Device, Record, Scopes, TurnCounts, TurnQuery, TurnRow, Uploads};
 
 /// Owner generation: only grows. An append by an older owner is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -364,6 +364,9 @@ pub trait Store: Send + Sync {
 
     /// Bytes by hash.
     async fn blob(&self, hash: BlobHash) -> Result<Option<Bytes>, StoreError>;
+
+    /// Files that are sent ahead of the inputs that use them.
+    fn uploads(&self) -> &dyn Uploads;
 
     /// Why nothing can be written, when nothing can.
     fn fault(&self) -> Option<String>;

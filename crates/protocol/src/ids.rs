@@ -79,6 +79,11 @@ macro_rules! id {
             pub fn from_bits(bits: u128) -> Self {
                 Self(bits)
             }
+
+            /// When it was made, as the clock said then.
+            pub fn at(self) -> Timestamp {
+                Timestamp::from_millis(i64::try_from(self.0 >> 80).unwrap_or(i64::MAX))
+            }
         }
 
         impl fmt::Display for $name {
@@ -161,6 +166,10 @@ id!(
     QuestionId, "qst_"
 );
 id!(
+    /// A file that was sent ahead of the input that uses it.
+    FileId, "file_"
+);
+id!(
     /// An API key's public part.
     KeyId, "key_"
 );
@@ -178,6 +187,12 @@ mod tests {
             prop_assert_eq!(x.to_string().parse::<SessionId>().unwrap(), x);
             prop_assert_eq!(x.to_string().cmp(&y.to_string()), a.cmp(&b));
             prop_assert_eq!(serde_json::to_string(&x).unwrap(), format!("\"{x}\""));
+        }
+
+        #[test]
+        fn an_id_says_when_it_was_made(millis in 0..1_i64 << 48, random: [u8; 10]) {
+            let at = Timestamp::from_millis(millis);
+            prop_assert_eq!(FileId::new(at, &random).at(), at);
         }
 
         #[test]

@@ -15,6 +15,8 @@ pub(crate) const DATABASE: &str = "moongate.db";
 pub(crate) const WAL: &str = "moongate.db-wal";
 /// Attachments and long tool outputs, by hash.
 pub(crate) const BLOBS: &str = "blobs";
+/// Files that were sent ahead of the input that uses them.
+pub(crate) const UPLOADS: &str = "uploads";
 /// Held by the process that owns the folder.
 const LOCK: &str = "lock";
 

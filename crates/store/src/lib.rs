@@ -25,6 +25,7 @@ mod readers;
 mod rebuild;
 mod store;
 mod turns;
+mod uploads;
 mod usage;
 mod waiting_turns;
 mod walk;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use moongate_core::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow,
     ListQuery, Record, SearchHit, SessionRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery, TurnRow,
-    UsageGroup, UsageRow,
+    Uploads, UsageGroup, UsageRow,
 };
 use moongate_protocol::{
     Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
@@ -28,13 +28,15 @@ use crate::{
     approvals, backup, blobs, check, connect,
     error::reading,
     find,
-    folder::{BLOBS, Folder},
+    folder::{BLOBS, Folder, UPLOADS},
     keys, list,
     migrate::migrate,
     prepare::{Prepared, int, number},
     read,
     readers::Readers,
-    turns, usage,
+    turns,
+    uploads::FileUploads,
+    usage,
     waiting_turns::Waiting,
     writer::{self, Change, Job, Running, Status},
 };
@@ -49,6 +51,7 @@ pub struct SqliteStore {
     readers: Readers,
     status: Arc<Status>,
     owned: Mutex<Option<Owned>>,
+    uploads: FileUploads,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -72,6 +75,8 @@ impl SqliteStore {
         let mut connection = connect::writer(&database).map_err(failed)?;
         migrate(&mut connection, &database)?;
         let fence = next_fence(&connection).map_err(failed)?;
+        let uploads = folder.path().join(UPLOADS);
+        let uploads = FileUploads::open(uploads.clone()).map_err(|error| OpenError::io(uploads, &error))?;
         let Running { jobs, status, thread } = writer::start(database.clone(), connection)?;
         tracing::debug!(store.path = %folder.path().display(), store.fence = fence.0, "the store is open");
         Ok(Arc::new(Self {
@@ -80,6 +85,7 @@ impl SqliteStore {
             readers: Readers::new(database),
             status,
             owned: Mutex::new(Some(Owned { thread, folder })),
+            uploads,
             jobs,
         }))
     }
@@ -311,6 +317,10 @@ impl Store for SqliteStore {
 
     async fn blob(&self, hash: BlobHash) -> Result<Option<Bytes>, StoreError> {
         self.blocking(move |path| blobs::get(&path.join(BLOBS), hash)).await
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        &self.uploads
     }
 
     fn fault(&self) -> Option<String> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, Record,
-    SearchHit, SessionRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, UsageGroup, UsageRow,
+    SearchHit, SessionRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow,
 };
 use moongate_protocol::{
     Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
@@ -255,6 +255,10 @@ impl Store for FaultyStore {
 
     async fn blob(&self, hash: BlobHash) -> Result<Option<Bytes>, StoreError> {
         self.alive().await.blob(hash).await
+    }
+
+    fn uploads(&self) -> &dyn Uploads {
+        self.inner.uploads()
     }
 
     fn fault(&self) -> Option<String> {

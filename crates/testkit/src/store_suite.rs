@@ -9,6 +9,7 @@ mod scribe;
 mod search;
 mod system;
 mod turns;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -59,6 +60,8 @@ cases! {
     system::keys_are_kept_changed_and_listed,
     system::audit_entries_are_listed_newest_first,
     system::blobs_are_kept_under_their_hash,
+    uploads::files_are_their_places_and_have_a_bound,
+    uploads::files_no_input_used_go_after_their_time,
 }
 
 /// Runs every case on one store.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use moongate_protocol::{Envelope, Event, Notice, Principal};
 
-use super::{Slot, actor::Stop, audit, decide::Context, load::load, state::State};
-use crate::{Append, Record, SessionRow, StoreError, gateway::Shared};
+use super::{Identity, Slot, actor::Stop, audit, decide::Context, load::load, state::State};
+use crate::{Append, Record, SessionRow, StoreError, UploadPlace, gateway::Shared};
 
 pub(super) struct Log {
     shared: Arc<Shared>,
@@ -100,7 +100,18 @@ impl Log {
         let last = self.draft(events);
         self.slot.store().delete(self.slot.id(), last.fence).await?;
         self.publish(&last.records);
+        self.forget_uploads().await;
         Ok(())
+    }
+
+    /// Removes the files that were sent for the session.
+    async fn forget_uploads(&self) {
+        let Some(alias) = self.state.view().alias.clone() else { return };
+        let Identity { tenant, owner, door, .. } = self.slot.identity().clone();
+        let place = UploadPlace { tenant, owner, door, alias };
+        if let Err(error) = self.shared.store.uploads().forget(&place).await {
+            tracing::warn!(session.id = %self.slot.id(), %error, "its files could not be removed");
+        }
     }
 
     /// Tells followers which inputs wait.
