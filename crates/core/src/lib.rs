@@ -60,7 +60,7 @@ pub use model::*;
 pub use policy::{Verdict, judge};
 pub use record::*;
 pub use refusal::Refusal;
-pub use session::{Accepted, Cancelled, Identity, SessionHandle};
+pub use session::{Accepted, Cancelled, Gate, Identity, SessionHandle};
 pub use store::*;
 pub use summary::*;
 pub use tool::*;

@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     Slot,
     decide::{Decision, TurnChange, decide, start_next},
+    gates::{Gate, Gates},
     log::Log,
     running::{Running, hear_from},
 };
@@ -36,6 +37,8 @@ pub(super) type Reply = oneshot::Sender<Result<Done, Refusal>>;
 pub(crate) struct Command {
     pub(crate) by: Principal,
     pub(crate) command: SessionCommand,
+    /// What the turn of an input begins behind.
+    pub(crate) gate: Option<Gate>,
     pub(crate) reply: oneshot::Sender<Result<Done, Refusal>>,
 }
 
@@ -76,6 +79,8 @@ pub(super) struct Actor {
     pub(super) running: Option<Running>,
     /// The running turn's share of the node, where a command took it.
     pub(super) permit: Option<TurnPermit>,
+    /// What the turns of inputs that wait begin behind.
+    pub(super) gates: Gates,
 }
 
 /// Starts the actor of a session and returns its mailbox.
@@ -97,7 +102,15 @@ async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<M
             return;
         }
     };
-    let mut actor = Actor { shared, slot, log, prompt: Draft::default(), running: None, permit: None };
+    let mut actor = Actor {
+        shared,
+        slot,
+        log,
+        prompt: Draft::default(),
+        running: None,
+        permit: None,
+        gates: Gates::default(),
+    };
     let ended = match actor.recover().await {
         Ok(()) => actor.live(&mut mailbox).await,
         Err(stop) => Err(stop),
@@ -154,6 +167,7 @@ impl Actor {
             let stopped = self.shared.stopped.clone();
             let deadline = match &self.running {
                 Some(running) => running.give_up,
+                None if self.gates.are_closed() => None,
                 None => Some(Instant::now() + self.shared.limits.actor_idle),
             };
             tokio::select! {
@@ -165,6 +179,7 @@ impl Actor {
                     Some(message) => self.obey(message).await?,
                     None => return Ok(()),
                 },
+                () = self.gates.open() => self.start_waiting().await?,
                 () = at(deadline) => {
                     if self.running.is_some() {
                         self.end_by_force().await?;
@@ -201,8 +216,8 @@ impl Actor {
         Ok(())
     }
 
-    async fn start_waiting(&mut self) -> Result<(), Stop> {
-        if self.shared.draining.is_cancelled() {
+    pub(super) async fn start_waiting(&mut self) -> Result<(), Stop> {
+        if self.shared.draining.is_cancelled() || !self.admits_next() {
             return Ok(());
         }
         let by = self.log.state.view().owner.clone();
@@ -214,20 +229,22 @@ impl Actor {
 
     async fn obey(&mut self, message: Message) -> Result<(), Stop> {
         let Message::Command(command) = message else { return self.expire().await };
-        let Command { by, command, reply } = *command;
+        let Command { by, command, gate, reply } = *command;
         if let Some(answer) = self.already_done(&command).await {
             // The caller may have gone away.
             drop(reply.send(answer));
             return Ok(());
         }
-        let decision = match self.log.decide(&by, |state, context| decide(state, &command, context)) {
+        let mut decision = match self.log.decide(&by, |state, context| decide(state, &command, context)) {
             Ok(decision) => decision,
             Err(refusal) => {
                 drop(reply.send(Err(refusal)));
                 return Ok(());
             }
         };
-        self.carry_out(by, command, decision, reply).await
+        self.pass_gate(&mut decision, gate);
+        self.carry_out(by, command, decision, reply).await?;
+        self.mind_gates().await
     }
 
     async fn carry_out(
@@ -244,6 +261,7 @@ impl Actor {
             match self.shared.turns.try_acquire(&by) {
                 Ok(permit) => self.permit = Some(permit),
                 Err(refusal) => {
+                    drop(self.gates.take());
                     drop(reply.send(Err(refusal)));
                     return Ok(());
                 }

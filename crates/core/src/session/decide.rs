@@ -49,6 +49,12 @@ impl Decision {
     pub(super) fn only(events: Vec<Event>) -> Self {
         Self { events, change: TurnChange::Keep, input: None, already: false }
     }
+
+    /// The turn does not begin yet.
+    pub(super) fn hold(&mut self) {
+        self.events.retain(|event| !matches!(event, Event::TurnStarted(_)));
+        self.change = TurnChange::Keep;
+    }
 }
 
 /// Decides on a command.

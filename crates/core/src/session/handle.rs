@@ -10,7 +10,7 @@ use moongate_protocol::{
 use tokio::sync::oneshot;
 
 use super::{
-    Identity, Slot,
+    Gate, Identity, Slot,
     actor::{Command as ActorCommand, Done, Message, start},
 };
 use crate::{
@@ -79,6 +79,14 @@ impl SessionHandle {
     /// # Errors
     /// See the closed table: the queue is full, the session busy, the input not acceptable, the store failing.
     pub async fn submit(&self, input: NewInput) -> Result<Accepted, Refusal> {
+        self.submit_behind(input, None).await
+    }
+
+    /// The same; its turn begins when there is a share of this gate, which it holds to its end.
+    ///
+    /// # Errors
+    /// As [`SessionHandle::submit`].
+    pub async fn submit_behind(&self, input: NewInput, gate: Option<Gate>) -> Result<Accepted, Refusal> {
         self.require(Scope::SessionsWrite)?;
         if self.shared.draining.is_cancelled() {
             return Err(crate::gateway::going_away());
@@ -88,7 +96,7 @@ impl SessionHandle {
         {
             return Err(crate::gateway::forbidden("this key may not use that agent"));
         }
-        let done = self.command(Command::Submit(input)).await?;
+        let done = self.command_behind(Command::Submit(input), gate).await?;
         let input = done.input.ok_or_else(lost)?;
         Ok(Accepted { input, position: done.position, queue_length: done.queue_length })
     }
@@ -240,9 +248,13 @@ impl SessionHandle {
     }
 
     async fn command(&self, command: Command) -> Result<Done, Refusal> {
+        self.command_behind(command, None).await
+    }
+
+    async fn command_behind(&self, command: Command, gate: Option<Gate>) -> Result<Done, Refusal> {
         let (reply, answer) = oneshot::channel();
         let by: Principal = self.caller.principal().clone();
-        let mut message = Message::Command(Box::new(ActorCommand { by, command, reply }));
+        let mut message = Message::Command(Box::new(ActorCommand { by, command, gate, reply }));
         loop {
             if self.shared.stopped.is_cancelled() {
                 return Err(crate::gateway::going_away());

@@ -4,6 +4,7 @@ mod actor;
 mod approvals;
 mod audit;
 mod decide;
+mod gates;
 mod handle;
 mod load;
 mod log;
@@ -19,7 +20,6 @@ use moongate_protocol::{AgentName, Namespace, Position, Principal, SessionId, Te
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::handle::{Accepted, Cancelled, SessionHandle};
 pub(crate) use self::{
     actor::Message,
     approvals::{Asked, gateway as gateway_principal, lapsed},
@@ -27,6 +27,10 @@ pub(crate) use self::{
     parked::NOT_STARTED,
     state::State,
     transcript::{CallState, Entry, PendingCall, Transcript, calls_in},
+};
+pub use self::{
+    gates::Gate,
+    handle::{Accepted, Cancelled, SessionHandle},
 };
 use crate::{Store, feed::Feed};
 

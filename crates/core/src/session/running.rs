@@ -17,6 +17,7 @@ use super::{
     actor::{Actor, Done, Reply, Stop, refusal_for},
     approvals::gateway as gateway_principal,
     decide::start_next,
+    gates::Share,
     state::OpenTurn,
     transcript::calls_in,
 };
@@ -44,6 +45,8 @@ pub(super) struct Running {
     pub(super) waiters: Vec<Reply>,
     /// When a turn that was told to stop is not waited for any more.
     pub(super) give_up: Option<Instant>,
+    /// What it holds of the shares of whoever set it off.
+    share: Option<Share>,
 }
 
 impl Drop for Running {
@@ -121,6 +124,7 @@ impl Actor {
             cancelled_by: None,
             waiters: Vec::new(),
             give_up: None,
+            share: self.gates.take(),
         });
         committed
     }
@@ -279,6 +283,8 @@ impl Actor {
         by: Option<Principal>,
     ) -> Result<(), Stop> {
         let mut ended = self.running.take();
+        // The next turn may be behind the same gate.
+        drop(ended.as_mut().and_then(|ended| ended.share.take()));
         let Some(open) = self.log.state.turn.clone() else { return Ok(()) };
         let mut usage = open.usage;
         for event in &events {
@@ -314,6 +320,7 @@ impl Actor {
         });
         let mut draft = self.log.draft(events);
         let next = self.log.decide(&owner, start_next).filter(|_| !self.shared.draining.is_cancelled());
+        let next = next.filter(|_| self.admits_next());
         if let Some(next) = next {
             self.log.extend(&mut draft, vec![next]);
         }
