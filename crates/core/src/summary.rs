@@ -321,7 +321,13 @@ mod tests {
     fn cancel() -> Event {
         let by = "bob".parse().unwrap();
         let usage = UsageTotal::default();
-        Event::TurnCancelled(TurnCancelled { turn: TurnId::from_bits(1), by, stopped: vec![], usage })
+        Event::TurnCancelled(TurnCancelled {
+            turn: TurnId::from_bits(1),
+            by,
+            stopped: vec![],
+            reason: Default::default(),
+            usage,
+        })
     }
 
     #[test]

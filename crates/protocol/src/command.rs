@@ -16,6 +16,8 @@ pub enum Command {
     Withdraw(InputId),
     /// Stop the running turn.
     Cancel(Cancel),
+    /// The same, asked for from outside the conversation.
+    Abort(Cancel),
     /// Change the session's settings.
     Update(SessionPatch),
     /// Decide on an approval.

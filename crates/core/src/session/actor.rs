@@ -21,7 +21,7 @@ use super::{
     decide::{Decision, TurnChange, decide, start_next},
     gates::{Gate, Gates},
     log::Log,
-    running::{Running, hear_from},
+    running::{Canceller, Running, hear_from},
 };
 use crate::{
     Append, Fault, IdempotencyRow, Refusal, StoreError,
@@ -279,7 +279,10 @@ impl Actor {
         };
         let queues = matches!(
             command,
-            SessionCommand::Submit(_) | SessionCommand::Withdraw(_) | SessionCommand::Cancel(_)
+            SessionCommand::Submit(_)
+                | SessionCommand::Withdraw(_)
+                | SessionCommand::Cancel(_)
+                | SessionCommand::Abort(_)
         );
         // An input that starts its turn at once never waited.
         if queues && decision.change != TurnChange::Start {
@@ -288,14 +291,14 @@ impl Actor {
         let mut stopped = None;
         match (decision.change, &mut self.running) {
             (TurnChange::Stop, Some(running)) => {
-                running.stop(by);
-                if matches!(command, SessionCommand::Cancel(_)) {
+                running.stop(Canceller::of(by, &command));
+                if matches!(command, SessionCommand::Cancel(_) | SessionCommand::Abort(_)) {
                     running.waiters.push(reply);
                     return Ok(());
                 }
             }
             // Decided to stop a turn that has no task: its end is written at once.
-            (TurnChange::Stop, None) => stopped = self.stop_parked(by).await?,
+            (TurnChange::Stop, None) => stopped = self.stop_parked(Canceller::of(by, &command)).await?,
             (TurnChange::Resume, _) => self.go_on_decided(),
             (TurnChange::Start | TurnChange::Keep, _) => {}
         }

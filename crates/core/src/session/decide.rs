@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use moongate_protocol::{
-    Cancel, Command, ErrorCode, Event, InputAccepted, InputId, InputWithdrawn, NewInput, Overlap, Part,
-    Principal, SessionDeleted, SessionPatch, SessionUpdated, TurnCancelled, TurnId, TurnStarted,
+    Cancel, CancelReason, Command, ErrorCode, Event, InputAccepted, InputId, InputWithdrawn, NewInput,
+    Overlap, Part, Principal, SessionDeleted, SessionPatch, SessionUpdated, TurnCancelled, TurnId,
+    TurnStarted,
 };
 
 use super::{approvals, open_calls, state::State};
@@ -65,7 +66,7 @@ pub(crate) fn decide(state: &State, command: &Command, context: &Context<'_>) ->
     match command {
         Command::Submit(input) => submit(state, input, context),
         Command::Withdraw(input) => withdraw(state, *input, context.by),
-        Command::Cancel(cancel) => cancel_turn(state, *cancel, context.by),
+        Command::Cancel(cancel) | Command::Abort(cancel) => cancel_turn(state, *cancel, context.by),
         Command::Update(patch) => update(patch, context),
         Command::Resolve(resolve) => approvals::resolve(state, resolve, context),
         Command::Answer(answer) => Err(Refusal::not_found(&format!("open question as {}", answer.question))),
@@ -251,6 +252,7 @@ fn delete(state: &State, by: &Principal) -> Decision {
             turn: turn.id,
             by: by.clone(),
             stopped: vec!["session".into()],
+            reason: CancelReason::Delete,
             usage: turn.usage,
         })
     });

@@ -115,8 +115,20 @@ impl SessionHandle {
     /// # Errors
     /// `conflict` when another turn than the named one runs.
     pub async fn cancel(&self, cancel: Cancel) -> Result<Cancelled, Refusal> {
+        self.stop(Command::Cancel(cancel)).await
+    }
+
+    /// The same, asked for from outside the conversation: those who watch are told so.
+    ///
+    /// # Errors
+    /// As [`SessionHandle::cancel`].
+    pub async fn abort(&self, cancel: Cancel) -> Result<Cancelled, Refusal> {
+        self.stop(Command::Abort(cancel)).await
+    }
+
+    async fn stop(&self, command: Command) -> Result<Cancelled, Refusal> {
         self.require(Scope::SessionsWrite)?;
-        let done = self.command(Command::Cancel(cancel)).await?;
+        let done = self.command(command).await?;
         let (turn, stopped) = done.stopped.map_or((None, Vec::new()), |(turn, what)| (Some(turn), what));
         Ok(Cancelled { turn, stopped })
     }

@@ -9,6 +9,7 @@ use moongate_protocol::{
 use super::{
     actor::{Actor, Done, Stop, refusal_for},
     approvals::{expired, voided},
+    running::Canceller,
 };
 use crate::{
     Refusal, ToolResult,
@@ -88,7 +89,7 @@ impl Actor {
     }
 
     /// Ends a turn that has no task.
-    pub(super) async fn stop_parked(&mut self, by: Principal) -> Result<Option<(TurnId, Vec<String>)>, Stop> {
+    pub(super) async fn stop_parked(&mut self, by: Canceller) -> Result<Option<(TurnId, Vec<String>)>, Stop> {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return Ok(None) };
         let calls = self.log.state.approvals.open().map(|request| request.call.to_string());
         let stopped: Vec<String> = calls.collect();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moongate_protocol::{
-    ErrorCode, Event, ItemId, MessageCompleted, Notice, Principal, Role, StopReason, TurnCancelled,
-    TurnCompleted, TurnFailed, TurnId, WaitingOn,
+    CancelReason, Command, ErrorCode, Event, ItemId, MessageCompleted, Notice, Principal, Role, StopReason,
+    TurnCancelled, TurnCompleted, TurnFailed, TurnId, WaitingOn,
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -40,13 +40,27 @@ pub(super) struct Running {
     /// Tells the turn that somebody decided on one of its calls.
     pub(super) decided: Arc<Notify>,
     /// Who wants it stopped; the first counts.
-    cancelled_by: Option<Principal>,
+    cancelled_by: Option<Canceller>,
     /// Who is answered when it has stopped.
     pub(super) waiters: Vec<Reply>,
     /// When a turn that was told to stop is not waited for any more.
     pub(super) give_up: Option<Instant>,
     /// What it holds of the shares of whoever set it off.
     share: Option<Share>,
+}
+
+/// Who stops a turn, and how it came to that.
+pub(super) struct Canceller {
+    by: Principal,
+    reason: CancelReason,
+}
+
+impl Canceller {
+    /// Who gave this command.
+    pub(super) fn of(by: Principal, command: &Command) -> Self {
+        let aborts = matches!(command, Command::Abort(_));
+        Self { by, reason: if aborts { CancelReason::Abort } else { CancelReason::Cancel } }
+    }
 }
 
 impl Drop for Running {
@@ -58,7 +72,7 @@ impl Drop for Running {
 
 impl Running {
     /// Tells the turn to stop.
-    pub(super) fn stop(&mut self, by: Principal) {
+    pub(super) fn stop(&mut self, by: Canceller) {
         self.cancelled_by.get_or_insert(by);
         self.give_up.get_or_insert_with(|| Instant::now() + CANCEL_GRACE);
         self.cancel.cancel();
@@ -280,7 +294,7 @@ impl Actor {
         &mut self,
         mut events: Vec<Event>,
         over: Then,
-        by: Option<Principal>,
+        by: Option<Canceller>,
     ) -> Result<(), Stop> {
         let mut ended = self.running.take();
         // The next turn may be behind the same gate.
@@ -295,7 +309,8 @@ impl Actor {
         let turn = open.id;
         let owner = self.log.state.view().owner.clone();
         let cancelled_by = by.or_else(|| ended.as_mut().and_then(|running| running.cancelled_by.take()));
-        let unasked = self.unasked(cancelled_by.as_ref().unwrap_or(&gateway_principal()), &events);
+        let unasked = cancelled_by.as_ref().map_or_else(gateway_principal, |canceller| canceller.by.clone());
+        let unasked = self.unasked(&unasked, &events);
         events.extend(unasked);
         let stopped = match &over {
             Then::Cancelled(stopped) => Some((turn, stopped.clone())),
@@ -311,8 +326,9 @@ impl Actor {
                 usage,
             }),
             Then::Cancelled(stopped) => {
-                let by = cancelled_by.unwrap_or_else(|| owner.clone());
-                Event::TurnCancelled(TurnCancelled { turn, by, stopped, usage })
+                let Canceller { by, reason } = cancelled_by
+                    .unwrap_or_else(|| Canceller { by: owner.clone(), reason: CancelReason::Cancel });
+                Event::TurnCancelled(TurnCancelled { turn, by, stopped, reason, usage })
             }
             Then::Go | Then::Ask(_) | Then::Look | Then::Called | Then::CallModel | Then::Compact { .. } => {
                 return Ok(());

@@ -108,7 +108,13 @@ fn turn() -> impl Strategy<Value = Event> {
     let ends = vec![
         Event::TurnCompleted(TurnCompleted { turn, usage, stop_reason: StopReason::EndTurn }),
         Event::TurnCompleted(TurnCompleted { turn, usage, stop_reason: StopReason::ToolUse }),
-        Event::TurnCancelled(TurnCancelled { turn, by: "bob".parse().unwrap(), stopped: vec![], usage }),
+        Event::TurnCancelled(TurnCancelled {
+            turn,
+            by: "bob".parse().unwrap(),
+            stopped: vec![],
+            reason: Default::default(),
+            usage,
+        }),
         Event::TurnFailed(TurnFailed {
             turn,
             code: ErrorCode::Internal,

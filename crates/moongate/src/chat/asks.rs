@@ -214,6 +214,7 @@ mod tests {
             turn,
             by,
             stopped: vec![],
+            reason: Default::default(),
             usage: Default::default(),
         }));
         assert_eq!(asks.open(), None);

@@ -82,7 +82,24 @@ payload!(
         by: Principal,
         /// What was running: `model`, or a tool call's id.
         stopped: Vec<String>,
+        /// How it came to that.
+        #[serde(default, skip_serializing_if = "super::is_default")]
+        reason: CancelReason,
         /// All its model calls.
         usage: UsageTotal,
     }
 );
+
+/// How a turn came to be stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// Somebody who talks in the session asked for it.
+    #[default]
+    Cancel,
+    /// Somebody asked for it from outside the conversation.
+    Abort,
+    /// The session was deleted.
+    Delete,
+}

@@ -303,6 +303,14 @@ fn ends() -> Vec<Event> {
             turn: turn(),
             by: name("bob"),
             stopped: vec!["model".into(), "call_1".into()],
+            reason: CancelReason::Cancel,
+            usage: usage(),
+        }),
+        Event::TurnCancelled(TurnCancelled {
+            turn: turn(),
+            by: name("bob"),
+            stopped: vec!["session".into()],
+            reason: CancelReason::Abort,
             usage: usage(),
         }),
     ]
