@@ -147,7 +147,7 @@ impl Line {
             let step = self.step().await;
             let done = match step {
                 Step::Heard(Heard::Text(text)) => Box::pin(self.hear(&text)).await,
-                Step::Heard(Heard::Binary | Heard::Draining) => Ok(()),
+                Step::Heard(Heard::Binary | Heard::Pong(_) | Heard::Room | Heard::Draining) => Ok(()),
                 Step::Heard(Heard::Ended(end)) => Err(end),
                 Step::Shown(frames) => frames.into_iter().try_for_each(|frame| self.socket.say(frame)),
                 Step::Share(share) => Box::pin(self.begin(share)).await,

@@ -7,6 +7,7 @@ pub(crate) mod dialect;
 pub(crate) mod following;
 mod gate;
 pub(crate) mod handshake;
+pub(crate) mod listen;
 mod mount;
 pub(crate) mod outbox;
 mod path;
@@ -14,6 +15,7 @@ mod places;
 pub(crate) mod rate;
 pub(crate) mod socket;
 pub(crate) mod turn;
+mod wire;
 
 pub(crate) use self::{
     carrier::Carriers,

@@ -14,7 +14,12 @@ pub(crate) trait Outgoing: Send + 'static {
         false
     }
 
-    /// Its text, in UTF-8.
+    /// Whether it is no text but a ping in its place: the answer shows that the client was handed all before it.
+    fn is_probe(&self) -> bool {
+        false
+    }
+
+    /// Its text, in UTF-8; a probe's own few bytes, which its answer has too.
     fn encode(self) -> Bytes;
 }
 
@@ -52,14 +57,18 @@ impl<F: Outgoing> Outbox<F> {
     /// # Errors
     /// When it is too much all the same.
     pub(crate) fn push(&mut self, frame: F) -> Result<(), Full> {
-        self.bytes += frame.size();
-        self.frames.push_back(frame);
+        self.add(frame);
         if self.is_within() {
             return Ok(());
         }
         self.merge();
-        // One frame may be larger than all that may wait.
-        if self.is_within() || self.frames.len() == 1 { Ok(()) } else { Err(Full) }
+        if self.is_within() { Ok(()) } else { Err(Full) }
+    }
+
+    /// Adds a frame however large: for whoever asks for room before each.
+    pub(crate) fn add(&mut self, frame: F) {
+        self.bytes += frame.size();
+        self.frames.push_back(frame);
     }
 
     /// The next frame.
@@ -78,13 +87,28 @@ impl<F: Outgoing> Outbox<F> {
         self.frames.is_empty()
     }
 
+    /// Whether less waits than half of what may. Neighbouring pieces of one text are made one before it does not.
+    pub(crate) fn has_room(&mut self) -> bool {
+        if self.is_half_empty() {
+            return true;
+        }
+        self.merge();
+        self.is_half_empty()
+    }
+
     /// Drops what waits.
     pub(crate) fn clear(&mut self) {
         (self.frames, self.bytes) = (VecDeque::new(), 0);
     }
 
+    /// The frame that goes out next may be larger than all that may wait behind it.
     fn is_within(&self) -> bool {
-        self.frames.len() <= self.most_frames && self.bytes <= self.most_bytes
+        let first = self.frames.front().map_or(0, Outgoing::size);
+        self.frames.len() <= self.most_frames && self.bytes - first <= self.most_bytes
+    }
+
+    fn is_half_empty(&self) -> bool {
+        self.frames.len() * 2 <= self.most_frames && self.bytes * 2 <= self.most_bytes || self.is_empty()
     }
 
     fn merge(&mut self) {
@@ -140,6 +164,28 @@ mod tests {
         assert_eq!(outbox.push(Piece("tool", "x".into())), Err(Full));
         outbox.clear();
         outbox.push(Piece("tool", "x".repeat(200))).unwrap();
+        outbox.push(Piece("tool", "x".repeat(100))).unwrap();
         assert_eq!(outbox.push(Piece("tool", "x".into())), Err(Full));
+    }
+
+    #[test]
+    fn there_is_room_until_half_of_it_is_taken_by_what_cannot_be_made_one() {
+        let mut outbox = Outbox::new(4, 100);
+        for _ in 0..3 {
+            outbox.push(Piece("text", "x".into())).unwrap();
+        }
+        assert!(outbox.has_room());
+        assert_eq!(outbox.frames.len(), 1);
+        outbox.push(Piece("tool", "x".into())).unwrap();
+        assert!(outbox.has_room());
+        outbox.push(Piece("tool", "x".into())).unwrap();
+        assert!(!outbox.has_room());
+        outbox.pop();
+        assert!(outbox.has_room());
+        outbox.clear();
+        outbox.add(Piece("tool", "x".repeat(200)));
+        assert!(!outbox.has_room());
+        outbox.pop();
+        assert!(outbox.has_room());
     }
 }

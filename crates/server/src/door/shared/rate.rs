@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use moongate_core::Gate;
 use moongate_protocol::KeyId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -88,6 +89,11 @@ impl Shares {
     pub(crate) fn take(&self, key: Option<KeyId>) -> impl Future<Output = Option<Share>> + Send + use<> {
         let share = self.of(key).acquire_owned();
         async move { share.await.ok() }
+    }
+
+    /// What takes one for each turn that runs.
+    pub(crate) fn gate(&self, key: Option<KeyId>) -> Gate {
+        self.of(key)
     }
 
     fn of(&self, key: Option<KeyId>) -> Arc<Semaphore> {

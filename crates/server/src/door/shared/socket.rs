@@ -1,29 +1,24 @@
 //! One WebSocket of a door: read at all times, written as fast as its client reads, pinged, ended with its key.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use axum::{extract::Request, response::Response};
 use bytes::Bytes;
-use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message, Utf8Bytes,
-        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+        protocol::{Role, frame::coding::CloseCode},
     },
 };
 
 use super::{
     handshake,
     outbox::{Full, Outbox, Outgoing},
+    wire::{Wire, Wired},
 };
 use crate::{
     App,
@@ -60,6 +55,10 @@ pub(crate) enum Heard {
     Text(Utf8Bytes),
     /// Bytes that are no text.
     Binary,
+    /// The answer to a ping: a probe's bytes, or none.
+    Pong(Bytes),
+    /// There is room again where there was none; see [`Socket::has_room`].
+    Room,
     /// The server will go away; said once.
     Draining,
     /// It is over.
@@ -85,12 +84,8 @@ pub(crate) enum End {
 
 /// A WebSocket whose frames are `F`.
 pub(crate) struct Socket<F> {
-    stream: WebSocketStream<TokioIo<Upgraded>>,
+    wire: Wire<F>,
     life: Life,
-    outbox: Outbox<F>,
-    /// Control frames wait for nobody.
-    ping: Option<Message>,
-    unflushed: bool,
     ping_every: Duration,
     next_ping: Pin<Box<Sleep>>,
     unanswered: u8,
@@ -137,11 +132,8 @@ impl<F: Outgoing> Socket<F> {
         let stream =
             WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
         Some(Self {
-            stream,
+            wire: Wire::new(stream, Outbox::new(bounds.frames, bounds.bytes)),
             life: Life::of_websocket(app, caller),
-            outbox: Outbox::new(bounds.frames, bounds.bytes),
-            ping: None,
-            unflushed: false,
             ping_every: bounds.ping,
             next_ping: Box::pin(sleep(bounds.ping)),
             unanswered: 0,
@@ -158,7 +150,23 @@ impl<F: Outgoing> Socket<F> {
     /// # Errors
     /// `Slow` when the client does not read.
     pub(crate) fn say(&mut self, frame: F) -> Result<(), End> {
-        self.outbox.push(frame).map_err(|Full| End::Slow)
+        self.wire.outbox().push(frame).map_err(|Full| End::Slow)
+    }
+
+    /// The same, however large it is: for whoever asks for room before each.
+    pub(crate) fn add(&mut self, frame: F) {
+        self.wire.outbox().add(frame);
+    }
+
+    /// Whether there is room for more without asking much of the client. Who is told no says no more until
+    /// [`Heard::Room`]; a client that takes nothing meanwhile does not read.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.wire.has_room()
+    }
+
+    /// Whether all that was said is on its way.
+    pub(crate) fn is_all_written(&self) -> bool {
+        self.wire.is_all_written()
     }
 
     /// Waits for something from the client or about its life, and writes meanwhile. Cancel-safe.
@@ -166,9 +174,11 @@ impl<F: Outgoing> Socket<F> {
         loop {
             let heard = tokio::select! {
                 biased;
-                message = poll_fn(|cx| drive(&mut self.stream, &mut self.outbox, &mut self.ping, &mut self.unflushed, cx)) => {
-                    self.hear(message)
-                }
+                wired = poll_fn(|cx| self.wire.drive(cx)) => match wired {
+                    Wired::Room => Some(Heard::Room),
+                    Wired::Stuck => Some(Heard::Ended(End::Slow)),
+                    Wired::Read(message) => self.hear(message),
+                },
                 sign = self.life.sign() => match sign {
                     Sign::Beat => None,
                     Sign::Draining => Some(Heard::Draining),
@@ -187,20 +197,9 @@ impl<F: Outgoing> Socket<F> {
         let slow = code == CloseCode::Again;
         if slow {
             self.life.app().metrics().stalled.add();
-            self.outbox.clear();
+            self.wire.outbox().clear();
         }
-        let goodbye = async {
-            while let Some(frame) = self.outbox.pop() {
-                let Some(message) = text(frame) else { continue };
-                if self.stream.feed(message).await.is_err() {
-                    return;
-                }
-            }
-            // Whether the client still hears it is its own affair.
-            let reason = Utf8Bytes::from_static(reason);
-            drop(self.stream.close(Some(CloseFrame { code, reason })).await);
-            while let Some(Ok(_)) = self.stream.next().await {}
-        };
+        let goodbye = self.wire.close(code, reason);
         drop(timeout(if slow { SLOW_GRACE } else { CLOSE_GRACE }, goodbye).await);
     }
 
@@ -216,6 +215,7 @@ impl<F: Outgoing> Socket<F> {
             Some(Ok(_)) if self.life.is_revoked() => End::Revoked,
             Some(Ok(Message::Text(text))) => return Some(Heard::Text(text)),
             Some(Ok(Message::Binary(_))) => return Some(Heard::Binary),
+            Some(Ok(Message::Pong(bytes))) => return Some(Heard::Pong(bytes)),
             // The answer to a close goes out when the stream is read to its end.
             Some(Ok(_)) => return None,
         };
@@ -232,42 +232,7 @@ impl<F: Outgoing> Socket<F> {
             return Some(Heard::Ended(End::Gone));
         }
         self.unanswered += 1;
-        self.ping = Some(Message::Ping(Bytes::new()));
+        self.wire.ping();
         None
     }
-}
-
-/// Writes as much as the client takes, then reads.
-fn drive<F: Outgoing>(
-    stream: &mut WebSocketStream<TokioIo<Upgraded>>,
-    outbox: &mut Outbox<F>,
-    ping: &mut Option<Message>,
-    unflushed: &mut bool,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Message, tungstenite::Error>>> {
-    let mut stream = Pin::new(stream);
-    while ping.is_some() || !outbox.is_empty() {
-        match stream.as_mut().poll_ready(cx) {
-            Poll::Pending => break,
-            Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
-            Poll::Ready(Ok(())) => {}
-        }
-        let Some(message) = ping.take().or_else(|| outbox.pop().and_then(text)) else { continue };
-        if let Err(error) = stream.as_mut().start_send(message) {
-            return Poll::Ready(Some(Err(error)));
-        }
-        *unflushed = true;
-    }
-    if *unflushed {
-        match stream.as_mut().poll_flush(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
-            Poll::Ready(Ok(())) => *unflushed = false,
-        }
-    }
-    stream.as_mut().poll_next(cx)
-}
-
-fn text<F: Outgoing>(frame: F) -> Option<Message> {
-    Utf8Bytes::try_from(frame.encode()).ok().map(Message::Text)
 }

@@ -111,7 +111,7 @@ impl Talk {
             let done = match news {
                 News::Heard(Heard::Text(text)) => self.wait(text),
                 News::Heard(Heard::Binary) => self.wrong(&Fault::invalid("frames are text")),
-                News::Heard(Heard::Draining) => Ok(()),
+                News::Heard(Heard::Pong(_) | Heard::Room | Heard::Draining) => Ok(()),
                 News::Heard(Heard::Ended(end)) => Err(end),
                 News::Frames(more) => self.tell(&mut frames, more),
             };
