@@ -5,5 +5,6 @@
 mod approvals;
 mod chat;
 mod commands;
+mod doors;
 mod home;
 mod life;

@@ -245,7 +245,8 @@ async fn g7_an_abort_ends_the_turn_for_every_socket_in_its_own_words() {
         assert_eq!((got.status, got.body), (200, json!({ "status": "aborted", "turn_id": turn })));
         let got = kit.post("/api/sessions/s-7/abort", None).await;
         assert_eq!((got.status, got.body), (200, json!({ "status": "no_active_response" })));
-        let aborted = json!({ "type": "aborted", "turn_id": turn, "partial_response": "abc" });
+        let aborted =
+            json!({ "type": "aborted", "turn_id": turn, "partial_response": "abc", "reason": "abort" });
         old.expect(aborted.clone()).await;
         old.expect(json!({ "type": "chunk_reset" })).await;
         old.expect(json!({

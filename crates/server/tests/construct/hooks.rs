@@ -1,18 +1,16 @@
 //! The webhook, the event stream and the history of events.
 
-use std::time::Duration;
-
-use moongate_protocol::ErrorCode;
-use moongate_testkit::{Gate, Script, Setup};
+use moongate_protocol::{Effect, ErrorCode};
+use moongate_testkit::{Gate, Script, ScriptedTool, Setup};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::kit::{Got, Kit, MOUNTS, SOON, assert_has};
 
-async fn hook(kit: &Kit, key: &str, headers: &[(&str, &str)], body: Value) -> Got {
+pub(crate) async fn hook(kit: &Kit, key: &str, headers: &[(&str, &str)], body: Value) -> Got {
     let mut all =
         vec![("authorization", format!("Bearer {key}")), ("content-type", "application/json".to_owned())];
     all.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
@@ -95,14 +93,17 @@ async fn a_webhook_checks_its_secret_its_body_and_its_time() {
 }
 
 /// An event stream held by hand.
-struct Events {
+pub(crate) struct Events {
     socket: TcpStream,
     text: String,
 }
 
 impl Events {
-    async fn open(kit: &Kit, key: &str, last: Option<&str>) -> Self {
-        let mut socket = TcpStream::connect(kit.address()).await.unwrap();
+    pub(crate) async fn open(kit: &Kit, key: &str, last: Option<&str>) -> Self {
+        Self::over(TcpStream::connect(kit.address()).await.unwrap(), kit, key, last).await
+    }
+
+    async fn over(mut socket: TcpStream, kit: &Kit, key: &str, last: Option<&str>) -> Self {
         let last = last.map_or(String::new(), |last| format!("last-event-id: {last}\r\n"));
         let head = format!(
             "GET {} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
@@ -120,6 +121,13 @@ impl Events {
         events
     }
 
+    /// A stream whose reader has little room.
+    async fn open_small(kit: &Kit) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Self::over(socket.connect(kit.address()).await.unwrap(), kit, &kit.key, None).await
+    }
+
     async fn more(&mut self) {
         let mut buffer = [0; 4096];
         let read = tokio::time::timeout(SOON, self.socket.read(&mut buffer)).await.expect("bytes").unwrap();
@@ -128,7 +136,7 @@ impl Events {
     }
 
     /// The next event, with its id.
-    async fn next(&mut self) -> (Option<String>, Value) {
+    pub(crate) async fn next(&mut self) -> (Option<String>, Value) {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
@@ -211,26 +219,34 @@ async fn c22_every_agent_start_has_its_end_live_in_history_and_after_a_resume() 
 
 #[tokio::test]
 async fn c06_a_stalled_reader_is_told_exactly_what_it_missed() {
-    /// Turns; each publishes three events.
-    const TURNS: usize = 400;
+    /// Turns, and calls of each: more events than all buffers on the way take.
+    const TURNS: usize = 80;
+    const CALLS: usize = 128;
+    /// Events of a turn: its beginning and end, two model calls, and two for each call.
+    const EVENTS: usize = TURNS * (4 + 2 * CALLS);
+    let tool = "look_at_something_that_has_a_name_as_long_as_a_tools_may_be";
     for mount in MOUNTS {
-        let kit = Kit::new(mount).await;
-        let mut stalled = Events::open(&kit, &kit.key, None).await;
-        let mut chat = kit.joined("s").await;
+        let setup = Setup::default().tool(ScriptedTool::new(tool, Effect::Read));
+        let kit = Kit::with(mount, setup, |_| {}).await;
+        let calls: Vec<_> = (0..CALLS).map(|n| (tool, json!({ "n": n }))).collect();
+        kit.scripts((0..TURNS).flat_map(|_| [Script::calls(&calls), Script::says("ok")]));
+        let mut stalled = Events::open_small(&kit).await;
+        let session = "s".repeat(128);
+        let mut chat = kit.joined(&session).await;
         for _ in 0..TURNS {
             chat.message("go").await;
             chat.until("done").await;
         }
         let (mut received, mut missed) = (0, 0);
-        while received + missed < 3 * TURNS {
+        while received + missed < EVENTS {
             let (_, event) = stalled.next().await;
             match event["type"].as_str().unwrap() {
                 "lagged" => missed += usize::try_from(event["missed"].as_u64().unwrap()).unwrap(),
                 _ => received += 1,
             }
         }
-        assert_eq!(received + missed, 3 * TURNS);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(received + missed, EVENTS);
+        assert!(missed > 0, "it did not stall");
     }
 }
 

@@ -40,7 +40,9 @@ pub(crate) struct Kit {
     pub(crate) key: String,
     pub(crate) admin: String,
     admin_key: moongate_server::AdminKey,
-    settings: Settings,
+    pub(crate) settings: Settings,
+    /// Loopback is a proxy that says whom it speaks for.
+    behind_proxy: bool,
     main: SocketAddr,
     own: SocketAddr,
     shutdown: CancellationToken,
@@ -77,6 +79,7 @@ impl Kit {
             admin,
             admin_key,
             settings,
+            behind_proxy: false,
             main: none,
             own: none,
             shutdown,
@@ -90,12 +93,21 @@ impl Kit {
     async fn serve(&mut self) {
         let mut app = AppConfig::new(self.admin_key.clone());
         app.doors.construct = self.settings.clone();
+        if self.behind_proxy {
+            app.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        }
         let listen = "127.0.0.1:0".parse().unwrap();
         let config = ServerConfig { listen, tls: None, behind_proxy: false, app };
         let server = Server::bind(config, self.gateway.gateway().clone()).await.unwrap();
         (self.main, self.own) = (server.local_addr(), server.door_addr("construct").unwrap());
         self.shutdown = CancellationToken::new();
         self.running = Some(tokio::spawn(server.run(self.shutdown.clone(), Duration::from_secs(5))));
+    }
+
+    /// Serves again, behind a proxy on this machine.
+    pub(crate) async fn behind_a_proxy(&mut self) {
+        self.behind_proxy = true;
+        self.restart().await;
     }
 
     /// Ends the server as `kill -9` does, and starts it again on the same disk.

@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod approvals;
+mod bounds;
 mod faults;
 mod golden;
 mod hooks;
 mod kit;
 mod pairing;
+mod principals;
 mod sessions;
+mod sink;
 mod sockets;

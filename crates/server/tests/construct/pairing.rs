@@ -126,6 +126,45 @@ async fn c26_a_code_dies_by_time_use_and_guesses_and_one_client_locks_out_itself
 }
 
 #[tokio::test]
+async fn c26_a_client_behind_a_proxy_locks_out_itself_only() {
+    for mount in MOUNTS {
+        let mut kit = Kit::with(mount, Setup::default(), |settings| settings.pairing.max_failed = 5).await;
+        kit.behind_a_proxy().await;
+        let good = code(&kit).await;
+        let pair_from = async |address: &str, code: &str| {
+            let headers =
+                [("x-pairing-code", code.to_owned()), ("x-forwarded-for", format!("9.9.9.9, {address}"))];
+            kit.raw("POST", "/pair", &headers, b"").await.status
+        };
+        let mut bad = Vec::new();
+        for _ in 0..6 {
+            bad.push(pair_from("203.0.113.1", "x").await);
+        }
+        assert_eq!(bad, [403, 403, 403, 403, 403, 429]);
+        assert_eq!(pair_from("203.0.113.1", &good).await, 429);
+        assert_eq!(pair_from("203.0.113.2", &good).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn c26_ten_wrong_guesses_from_anywhere_end_a_code() {
+    for mount in MOUNTS {
+        let mut kit = Kit::new(mount).await;
+        kit.behind_a_proxy().await;
+        let good = code(&kit).await;
+        let pair_from = async |n: usize, code: &str| {
+            let headers =
+                [("x-pairing-code", code.to_owned()), ("x-forwarded-for", format!("203.0.113.{n}"))];
+            kit.raw("POST", "/pair", &headers, b"").await.status
+        };
+        for n in 0..10 {
+            assert_eq!(pair_from(n, "x").await, 403);
+        }
+        assert_eq!(pair_from(99, &good).await, 403);
+    }
+}
+
+#[tokio::test]
 async fn c27_codes_are_never_public() {
     for mount in MOUNTS {
         let kit = Kit::new(mount).await;
@@ -151,7 +190,7 @@ async fn c27_codes_are_never_public() {
     }
 }
 
-async fn upload(kit: &Kit, id: &str, name: &str, bytes: &[u8]) -> Got {
+pub(crate) async fn upload(kit: &Kit, id: &str, name: &str, bytes: &[u8]) -> Got {
     let mut body = format!(
         "--B\r\ncontent-disposition: form-data; name=\"other\"\r\n\r\nx\r\n--B\r\ncontent-disposition: \
          form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"

@@ -3,7 +3,10 @@
 use moongate_testkit::{Gate, Script, Setup};
 use serde_json::{Value, json};
 
-use crate::kit::{Kit, MOUNTS, assert_has, kinds, refused};
+use crate::{
+    kit::{Kit, MOUNTS, assert_has, kinds, refused},
+    sink::Sink,
+};
 
 #[tokio::test]
 async fn c01_two_first_frames_at_once_run_one_after_the_other() {
@@ -97,6 +100,42 @@ async fn c10_a_client_message_id_is_never_run_twice() {
 }
 
 #[tokio::test]
+async fn c10_what_is_typed_in_a_turn_or_while_a_connection_breaks_is_run_once() {
+    for mount in MOUNTS {
+        let kit = Kit::new(mount).await;
+        let gate = Gate::new();
+        kit.scripts([Script::new().text("first").gate(&gate).usage(1, 1).end()]);
+        let said = |n: usize| {
+            let id = format!("m-{n}");
+            json!({ "type": "message", "content": id, "client_message_id": id })
+        };
+        let mut chat = kit.joined("s").await;
+        chat.message("go").await;
+        chat.until("chunk").await;
+        // Cut right after it is said, after it was accepted, and not at all; each client says it again.
+        for (n, cut_after) in [None, Some("accepted"), None, Some("accepted")].into_iter().enumerate() {
+            let mut typing = kit.joined("s").await;
+            typing.say(said(n)).await;
+            if let Some(kind) = cut_after {
+                typing.until(kind).await;
+            }
+            drop(typing);
+            let mut again = kit.joined("s").await;
+            again.say(said(n)).await;
+            let accepted = again.until("accepted").await.pop().unwrap();
+            assert_has(&accepted, &json!({ "client_message_id": format!("m-{n}") }));
+        }
+        gate.open();
+        while kit.get("/api/sessions/s/state").await.body["queue_depth"] != 0 {}
+        let rows = kit.rows("s").await;
+        let users: Vec<_> = rows.iter().filter(|row| row["role"] == "user").collect();
+        let texts: Vec<_> = users.iter().map(|row| row["content"].as_str().unwrap()).collect();
+        assert_eq!(texts, ["go", "m-0", "m-1", "m-2", "m-3"]);
+        assert_eq!((rows.len(), kit.calls()), (10, 5));
+    }
+}
+
+#[tokio::test]
 async fn c20_replay_and_live_have_no_gap_and_no_repeat() {
     for mount in MOUNTS {
         let kit = Kit::new(mount).await;
@@ -166,6 +205,27 @@ async fn c23_a_key_in_the_query_is_read_only_where_that_is_allowed() {
         assert_eq!(chat.next().await["type"], "session_start");
         let bad = [("sec-websocket-protocol", "bearer.mg_bad".to_owned())];
         assert_eq!(refused(kit.open(&query, &bad).await), 401, "a later carrier never rescues");
+    }
+}
+
+#[tokio::test]
+async fn c23_a_key_in_the_query_is_in_no_log() {
+    for mount in MOUNTS {
+        let (sink, guard) = Sink::begin();
+        let kit = Kit::new(mount).await;
+        let query = format!("session_id=s&token={}", kit.key);
+        assert_eq!(refused(kit.open(&query, &[]).await), 401);
+        let protocols = [("sec-websocket-protocol", format!("construct.v1, bearer.{}", kit.key))];
+        let mut chat = kit.open(&query, &protocols).await.unwrap();
+        chat.message("hello").await;
+        chat.until("done").await;
+        let bad = format!("session_id=s&session_id=t&token={}", kit.key);
+        assert_eq!(refused(kit.open(&bad, &protocols).await), 400);
+        let audit = kit.gateway.disk().audit_entries(&"default".parse().unwrap(), 1000).await.unwrap();
+        drop(guard);
+        let (text, secret) = (sink.text(), kit.key.rsplit('_').next().unwrap());
+        assert!(text.contains("moongate"), "something was logged");
+        assert!(!text.contains(secret) && !format!("{audit:?}").contains(secret));
     }
 }
 

@@ -1,24 +1,26 @@
-//! Uploads: read piece by piece, their size checked on the way.
+//! Uploads: written to the disk piece by piece, their size checked on the way.
+
+use std::time::Duration;
 
 use axum::{
     extract::{Path, Request, State},
     response::Response,
 };
-use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
-use moongate_core::Scope;
-use moongate_protocol::Timestamp;
+use moongate_core::{Arriving, Scope, Upload};
+use moongate_protocol::{FileId, Timestamp};
 use multer::{Constraints, Multipart, SizeLimit};
 use serde::Serialize;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Construct,
     handshake::parse_id,
     reply::{Reply, Trouble},
     sessions::require,
-    uploads::{self, clean_filename},
+    uploads::{self, Kind, clean_filename},
 };
-use crate::{caller::Authenticated, door::shared::Door, reply::json};
+use crate::{caller::Authenticated, door::shared::Door, limits::BODY_RATE, reply::json};
 
 /// Bytes of a body besides the file itself: part headers, and parts that are ignored.
 const AROUND_BYTES: u64 = 64 << 10;
@@ -27,7 +29,7 @@ const FILE: &str = "file";
 
 #[derive(Serialize)]
 struct Uploaded {
-    file_id: String,
+    file_id: FileId,
     filename: String,
     size: u64,
     mime: String,
@@ -50,21 +52,26 @@ pub(super) async fn upload(
     if stated > limits.upload_bytes as u64 + AROUND_BYTES {
         return Err(too_large(limits.upload_bytes));
     }
-    let file = read(request, boundary, limits.upload_bytes, door.app().limits().body_stall).await?;
-    let whose = (caller.principal().clone(), id.clone());
-    if !door.quotas.take(whose, file.1.len() as u64, limits.session_upload_bytes) {
+    let id = door.canonical(&caller, id).await?;
+    let place = uploads::place(&caller, &id)?;
+    let file_id = door.app().gateway().ids().make(FileId::new);
+    let store = door.app().gateway().store();
+    let arriving = store.uploads().begin().await?;
+    let body = File { most: limits.upload_bytes, stall: door.app().limits().body_stall, arriving };
+    let (name, kind, bytes, arriving) = body.read(request, boundary).await?;
+    let media_type = kind.media_type().to_owned();
+    let upload = Upload { id: file_id, name: name.clone(), media_type: media_type.clone(), bytes };
+    if !arriving.keep(&place, upload, limits.session_upload_bytes).await? {
         let message = "The uploads of this session are as many bytes as they may";
         return Err(Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message));
     }
-    let gateway = door.app().gateway();
-    let (file_id, kept) = uploads::keep(&**gateway.store(), &caller, gateway.ids(), &id, file).await?;
     let uploaded = Uploaded {
         file_id,
-        filename: kept.filename,
-        size: kept.size,
-        mime: kept.mime,
-        session_id: kept.session,
-        created_at: kept.created_at,
+        filename: name,
+        size: bytes,
+        mime: media_type,
+        session_id: id.to_string(),
+        created_at: file_id.at(),
     };
     Ok(json(StatusCode::CREATED, &uploaded))
 }
@@ -82,43 +89,64 @@ fn too_large(most: usize) -> Trouble {
     Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
 }
 
-/// The first part that is the file: its name, and its bytes.
-async fn read(
-    request: Request,
-    boundary: String,
+/// A file on its way from a body to the disk.
+struct File {
+    /// Bytes it may have.
     most: usize,
-    stall: std::time::Duration,
-) -> Reply<(String, Bytes)> {
-    let limit = SizeLimit::new().whole_stream(most as u64 + AROUND_BYTES);
-    let constraints = Constraints::new().size_limit(limit);
-    let body = request.into_body().into_data_stream();
-    let mut parts = Multipart::with_constraints(body, boundary, constraints);
-    let broken = || Trouble::invalid("failed to read upload body");
-    let failed = |error: multer::Error| match error {
-        multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => too_large(most),
-        _ => broken(),
-    };
-    loop {
-        let part = tokio::time::timeout(stall, parts.next_field()).await.map_err(|_| broken())?;
-        let Some(mut part) = part.map_err(failed)? else {
-            return Err(Trouble::invalid("missing 'file' field in multipart upload"));
-        };
-        if part.name() != Some(FILE) {
-            continue;
-        }
-        let name = clean_filename(part.file_name().unwrap_or_default());
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) =
-            tokio::time::timeout(stall, part.chunk()).await.map_err(|_| broken())?.map_err(failed)?
-        {
-            if bytes.len() + chunk.len() > most {
-                return Err(too_large(most));
+    /// How long the body may bring nothing.
+    stall: Duration,
+    arriving: Box<dyn Arriving>,
+}
+
+impl File {
+    /// Reads the first part that is the file: its name, its kind, how large it is, and itself.
+    async fn read(
+        mut self,
+        request: Request,
+        boundary: String,
+    ) -> Reply<(String, Kind, u64, Box<dyn Arriving>)> {
+        let most = self.most;
+        let limit = SizeLimit::new().whole_stream(most as u64 + AROUND_BYTES);
+        let constraints = Constraints::new().size_limit(limit);
+        let body = request.into_body().into_data_stream();
+        let mut parts = Multipart::with_constraints(body, boundary, constraints);
+        let failed = |error: multer::Error| match error {
+            multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => {
+                too_large(most)
             }
-            bytes.extend_from_slice(&chunk);
+            _ => broken(),
+        };
+        let began = Instant::now();
+        loop {
+            let part = timeout(self.stall, parts.next_field()).await.map_err(|_| broken())?;
+            let Some(mut part) = part.map_err(failed)? else {
+                return Err(Trouble::invalid("missing 'file' field in multipart upload"));
+            };
+            if part.name() != Some(FILE) {
+                continue;
+            }
+            let name = clean_filename(part.file_name().unwrap_or_default());
+            let (mut kind, mut bytes) = (Kind::new(), 0_u64);
+            loop {
+                let due = began + self.stall + Duration::from_secs(bytes / BODY_RATE);
+                let due = due.min(Instant::now() + self.stall);
+                let chunk = timeout_at(due, part.chunk()).await.map_err(|_| broken())?;
+                let Some(chunk) = chunk.map_err(failed)? else { break };
+                bytes += chunk.len() as u64;
+                if bytes > most as u64 {
+                    return Err(too_large(most));
+                }
+                kind.look(&chunk);
+                self.arriving.write(chunk).await?;
+            }
+            if bytes == 0 {
+                return Err(Trouble::invalid("empty file"));
+            }
+            return Ok((name, kind, bytes, self.arriving));
         }
-        if bytes.is_empty() {
-            return Err(Trouble::invalid("empty file"));
-        }
-        return Ok((name, bytes.freeze()));
     }
+}
+
+fn broken() -> Trouble {
+    Trouble::invalid("failed to read upload body")
 }

@@ -28,15 +28,24 @@ pub(super) fn id_of(caller: &Caller, alias: &Alias) -> Option<ChatId> {
 impl Door<Construct> {
     /// The client's session, where there is one.
     pub(super) async fn find(&self, caller: &Caller, id: &ChatId) -> Result<Option<SessionHandle>, Refusal> {
-        for id in [Some(id.clone()), id.without_storage_key()].into_iter().flatten() {
-            let alias = alias(caller, &id)?;
-            match self.app().gateway().by_alias(caller, Construct::NAME, &alias).await {
-                Ok(handle) => return Ok(Some(handle)),
-                Err(refusal) if refusal.code == ErrorCode::NotFound => {}
-                Err(refusal) => return Err(refusal),
-            }
+        let id = self.canonical(caller, id.clone()).await?;
+        self.find_literally(caller, &id).await
+    }
+
+    /// What a session is really called: where none has the name a client uses, an old list's storage key is taken
+    /// off it.
+    pub(super) async fn canonical(&self, caller: &Caller, id: ChatId) -> Result<ChatId, Refusal> {
+        let Some(without) = id.without_storage_key() else { return Ok(id) };
+        let found = self.find_literally(caller, &id).await?;
+        Ok(if found.is_some() { id } else { without })
+    }
+
+    async fn find_literally(&self, caller: &Caller, id: &ChatId) -> Result<Option<SessionHandle>, Refusal> {
+        match self.app().gateway().by_alias(caller, Construct::NAME, &alias(caller, id)?).await {
+            Ok(handle) => Ok(Some(handle)),
+            Err(refusal) if refusal.code == ErrorCode::NotFound => Ok(None),
+            Err(refusal) => Err(refusal),
         }
-        Ok(None)
     }
 
     /// The client's session, begun where there is none.

@@ -1,6 +1,6 @@
 //! The event stream of all the caller's sessions, and what happened before.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -11,21 +11,22 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use moongate_core::{ActivityFollower, Happening, Record, Scope, limits::READ_BATCH};
-use moongate_protocol::{Seq, SessionId, Timestamp};
+use moongate_protocol::{Seq, TurnId};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     Construct,
-    chats::id_of,
     feed::{Cursor, Feed, Named, News},
     handshake::form,
+    names::Names,
+    past,
     reply::{Reply, Trouble, ok},
     sessions::{limit, require},
 };
 use crate::{
     caller::Authenticated,
-    door::shared::{Dialect as _, Door},
+    door::shared::Door,
     life::{Life, Sign},
 };
 
@@ -35,8 +36,8 @@ const QUEUE: usize = 256;
 const PAGE: usize = 500;
 /// How often a stream without news shows that it lives.
 const COMMENT: Duration = Duration::from_secs(15);
-/// Sessions whose names are remembered.
-const NAMES: usize = 10_000;
+/// Events a client that comes back is handed; past it, it is told to look itself.
+const RESUMED: usize = 10_000;
 /// Where a stream goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -57,39 +58,12 @@ pub(super) async fn history(
     let limit = limit(&query, PAGE)?.unwrap_or(PAGE);
     let after = form(&query).find(|(name, _)| name == "after").map(|(_, value)| value.parse::<Cursor>());
     let after = after.transpose().map_err(|()| Trouble::invalid("after is a cursor of this route"))?;
-    let mut events = past(&door, &caller, after).await?;
-    match after {
-        Some(_) => events.truncate(limit),
-        None => drop(events.drain(..events.len().saturating_sub(limit))),
-    }
+    let events = match after {
+        Some(after) => past::after(&door, &caller, after, limit).await?,
+        None => past::newest(&door, &caller, limit).await?,
+    };
     let marked = |(cursor, news): (Cursor, News)| News { cursor: Some(cursor.to_string()), ..news };
     ok(&History { events: events.into_iter().map(marked).collect() })
-}
-
-/// What happened after `after`, oldest first.
-async fn past(
-    door: &Door<Construct>,
-    caller: &Authenticated,
-    after: Option<Cursor>,
-) -> Reply<Vec<(Cursor, News)>> {
-    let begin = after.map_or(Timestamp::from_millis(0), |after| after.at);
-    let mut all = Vec::new();
-    for handle in door.since(caller, begin).await? {
-        let view = handle.view().await?;
-        let Some(id) = view.alias.as_ref().and_then(|alias| id_of(caller, alias)) else { continue };
-        let title = view.title.as_deref().unwrap_or(id.as_str());
-        let named = Named { id: id.as_str(), title };
-        let (mut feed, mut seq) = (Feed::default(), Seq::ZERO);
-        loop {
-            let records = handle.read(seq, READ_BATCH).await?;
-            let Some(last) = records.last() else { break };
-            seq = last.position().seq;
-            let news = records.iter().flat_map(|record| feed.take(record, &named));
-            all.extend(news.filter(|(cursor, _)| after.is_none_or(|after| *cursor > after)));
-        }
-    }
-    all.sort_by_key(|(cursor, _)| *cursor);
-    Ok(all)
 }
 
 pub(super) async fn follow(
@@ -107,8 +81,12 @@ pub(super) async fn follow(
         None => {}
         Some(Err(())) => first.push((None, News::lagged(None, door.now()))),
         Some(Ok(after)) => {
-            let past = past(&door, &caller, Some(after)).await?;
-            told = past.last().map(|(cursor, _)| *cursor).or(Some(after));
+            let past = past::after(&door, &caller, after, RESUMED + 1).await?;
+            if past.len() > RESUMED {
+                // Too much to be handed over: the client is told to look itself.
+                first.push((None, News::lagged(None, door.now())));
+            }
+            told = past.last_key_value().map(|(cursor, _)| *cursor).or(Some(after));
             first.extend(past.into_iter().map(|(cursor, news)| (Some(cursor), news)));
         }
     }
@@ -117,7 +95,7 @@ pub(super) async fn follow(
         door: door.clone(),
         caller: caller.clone(),
         follower,
-        names: HashMap::new(),
+        names: Names::default(),
         feed: Feed::default(),
         told,
         sender,
@@ -145,8 +123,7 @@ struct Pump {
     door: Door<Construct>,
     caller: Authenticated,
     follower: ActivityFollower,
-    /// What the client calls each session; nothing where it is not one of its own.
-    names: HashMap<SessionId, Option<(String, String)>>,
+    names: Names,
     feed: Feed,
     /// Up to here the stream's first part went.
     told: Option<Cursor>,
@@ -183,54 +160,34 @@ impl Pump {
 
     async fn translate(&mut self, record: &Arc<Record>) -> Vec<Sent> {
         let Ok(envelope) = record.envelope() else { return Vec::new() };
-        let session = envelope.session;
-        self.learn(session).await;
-        let Some(Some((id, title))) = self.names.get(&session).cloned() else { return Vec::new() };
-        let named = Named { id: &id, title: &title };
-        if self.feed.lacks(record) {
-            self.catch_up(session, envelope.seq, &named).await;
+        let Self { door, caller, names, feed, told, .. } = self;
+        let Some(named) = names.of(door, caller, envelope.session).await else { return Vec::new() };
+        if let Some(turn) = feed.lacks(record) {
+            catch_up(door, caller, feed, (turn, envelope.seq), &named).await;
         }
-        let news = self.feed.take(record, &named).into_iter();
-        let fresh = news.filter(|(cursor, _)| self.told.is_none_or(|told| *cursor > told));
+        let news = feed.take(record, &named).into_iter();
+        let fresh = news.filter(|(cursor, _)| told.is_none_or(|told| *cursor > told));
         fresh.map(|(cursor, news)| (Some(cursor), news)).collect()
     }
+}
 
-    /// What the client calls a session, when it is one of its own.
-    async fn learn(&mut self, session: SessionId) {
-        if self.names.contains_key(&session) {
-            return;
-        }
-        if self.names.len() >= NAMES {
-            self.names.clear();
-        }
-        let row = self.door.app().gateway().store().session(session).await.ok().flatten();
-        let own = row.filter(|row| {
-            *row.door == *Construct::NAME
-                && row.tenant == *self.caller.tenant()
-                && row.view.owner == *self.caller.principal()
-        });
-        let name = own.and_then(|row| {
-            let id = id_of(&self.caller, row.view.alias.as_ref()?)?.to_string();
-            let title = row.view.title.unwrap_or_else(|| id.clone());
-            Some((id, title))
-        });
-        self.names.insert(session, name);
-    }
-
-    /// Reads the log up to an event of a turn whose beginning was not seen.
-    async fn catch_up(&mut self, session: SessionId, before: Seq, named: &Named<'_>) {
-        let mut seq = Seq::ZERO;
-        loop {
-            let read = self.door.app().gateway().store().read(session, seq, READ_BATCH).await;
-            let Ok(records) = read else { return };
-            let Some(last) = records.last() else { return };
-            seq = last.position().seq;
-            for record in records.iter().filter(|record| record.position().seq < before) {
-                self.feed.take(record, named);
-            }
-            if seq >= before {
-                return;
-            }
+/// Reads a turn whose beginning was not seen, up to an event of it.
+async fn catch_up(
+    door: &Door<Construct>,
+    caller: &Authenticated,
+    feed: &mut Feed,
+    (turn, before): (TurnId, Seq),
+    named: &Named<'_>,
+) {
+    let store = door.app().gateway().store();
+    let Ok(Some(row)) = store.turn(caller.tenant(), turn).await else { return };
+    let mut seq = Seq(row.seq.0.saturating_sub(1));
+    while seq < before {
+        let Ok(records) = store.read(row.session, seq, READ_BATCH).await else { return };
+        let Some(last) = records.last() else { return };
+        seq = last.position().seq;
+        for record in records.iter().filter(|record| record.position().seq < before) {
+            feed.take(record, named);
         }
     }
 }

@@ -121,12 +121,13 @@ pub(super) struct Named<'a> {
 }
 
 impl Feed {
-    /// Whether a turn's beginning is missing: then the log has to be read before its events are told.
-    pub(super) fn lacks(&self, record: &Record) -> bool {
-        let Ok(envelope) = record.envelope() else { return false };
+    /// The turn whose beginning is missing: it has to be read before its events are told.
+    pub(super) fn lacks(&self, record: &Record) -> Option<TurnId> {
+        let envelope = record.envelope().ok()?;
         let begins = matches!(envelope.event, Event::TurnStarted(_));
-        let known = |turn| self.running.get(&envelope.session).is_some_and(|running| running.turn == turn);
-        envelope.event.turn().is_some_and(|turn| !begins && !known(turn))
+        let known =
+            |turn: &TurnId| self.running.get(&envelope.session).is_some_and(|running| running.turn == *turn);
+        envelope.event.turn().filter(|turn| !begins && !known(turn))
     }
 
     /// What the stream says of an event.

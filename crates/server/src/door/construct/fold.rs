@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use moongate_core::{FrameBody, Models, Summary, limits::COMPACT_KEEPS};
+use moongate_core::{FrameBody, Models};
 use moongate_protocol::{
     ApprovalId, ApprovalRequested, ApprovalResolved, Decision, Envelope, Event, InputAccepted, InputId, Part,
-    SessionView, StopReason, Timestamp, TurnCancelled, TurnCompleted, TurnFailed, TurnId,
+    StopReason, Timestamp, TurnCancelled, TurnCompleted, TurnFailed, TurnId,
 };
 
 use super::{
@@ -61,32 +61,50 @@ pub(super) struct Ending {
     pub(super) told: Vec<Told>,
 }
 
-/// A session's log as a socket has been told it.
+/// What a session has of things.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Counts {
+    /// Events up to this one are counted already.
+    pub(super) since: u64,
+    /// Rows of the messages route.
+    pub(super) rows: u64,
+    /// Inputs that wait.
+    pub(super) queued: usize,
+    pub(super) name: Option<String>,
+}
+
+/// A session's log as a socket has been told it, from the beginning of a turn on.
 pub(super) struct SessionFold {
     models: Arc<dyn Models>,
-    summary: Option<Summary>,
-    /// Rows of the messages route.
-    rows: u64,
-    /// Messages that no summary stands for.
-    unsummarised: u64,
+    /// The last event.
+    seq: u64,
+    counts: Counts,
     turn: Option<TurnFold>,
     approvals: Vec<Told>,
     ending: Option<Ending>,
+    /// What the next summary stands for.
+    trimmed: Option<HistoryTrimmed>,
 }
 
 impl SessionFold {
-    pub(super) fn new(models: Arc<dyn Models>) -> Self {
-        let (summary, turn, ending) = (None, None, None);
-        Self { models, summary, rows: 0, unsummarised: 0, turn, approvals: Vec::new(), ending }
+    /// Goes on from these counts; the log may be taken in from any turn's beginning before.
+    pub(super) fn new(models: Arc<dyn Models>, counts: Counts) -> Self {
+        let (turn, approvals, ending, trimmed) = (None, Vec::new(), None, None);
+        Self { models, seq: 0, counts, turn, approvals, ending, trimmed }
     }
 
-    /// What clients of the gateway are shown of the session; `None` before its first event.
-    pub(super) fn view(&self) -> Option<&SessionView> {
-        self.summary.as_ref().map(Summary::view)
+    /// The last event that was taken in.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
     }
 
-    pub(super) fn rows(&self) -> u64 {
-        self.rows
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What the summary that comes next stands for.
+    pub(super) fn trims(&mut self, trimmed: HistoryTrimmed) {
+        self.trimmed = Some(trimmed);
     }
 
     /// The turn that runs.
@@ -109,16 +127,14 @@ impl SessionFold {
 
     /// Inputs that run or wait.
     pub(super) fn depth(&self) -> usize {
-        let waiting = self.view().map_or(0, |view| view.queue.len());
-        waiting + usize::from(self.turn.is_some())
+        self.counts.queued + usize::from(self.turn.is_some())
     }
 
     /// What a socket that comes while a turn runs is told of it.
     pub(super) fn snapshot(&self) -> Vec<Told> {
         let Some(turn) = &self.turn else { return Vec::new() };
-        let head = self.view().map_or(0, |view| view.head.seq.0);
         let to = Audience::Everyone;
-        let words = turn.snapshot(head).into_iter();
+        let words = turn.snapshot(self.seq).into_iter();
         let told = words.map(|word| Told { to, seq: None, turn: Some(turn.id), word });
         told.chain(self.approvals.iter().cloned()).collect()
     }
@@ -150,10 +166,8 @@ impl SessionFold {
     }
 
     fn event(&mut self, envelope: &Envelope, out: &mut Vec<Told>) {
-        match &mut self.summary {
-            Some(summary) => summary.apply(envelope),
-            None => self.summary = Summary::begin(envelope),
-        }
+        self.seq = envelope.seq.0;
+        self.counts.take(envelope);
         let (seq, turn) = (Some(envelope.seq.0), envelope.event.turn());
         let mut tell = |to, word| out.push(Told { to, seq, turn, word });
         match &envelope.event {
@@ -172,8 +186,6 @@ impl SessionFold {
             Event::SessionDeleted(_) => tell(Audience::Everyone, Word::SessionDeleted),
             Event::SessionForked(_) => self.turn = None,
             Event::TurnStarted(started) => {
-                self.rows += started.inputs.len() as u64;
-                self.unsummarised += started.inputs.len() as u64;
                 let turn = TurnFold::begin(started, envelope.at);
                 tell(Audience::Everyone, turn.start_word());
                 (self.turn, self.ending) = (Some(turn), None);
@@ -190,10 +202,6 @@ impl SessionFold {
         let told = |to, word| Told { to, seq: Some(seq), turn: Some(id), word };
         out.extend(words.drain(..).map(|word| told(Audience::Everyone, word)));
         match event {
-            Event::MessageCompleted(message) => {
-                self.unsummarised += 1;
-                self.rows += u64::from(message.input.is_some());
-            }
             Event::ApprovalRequested(asked) => {
                 turn.asked(asked, &mut words);
                 out.extend(words.into_iter().map(|word| told(Audience::Everyone, word)));
@@ -207,12 +215,8 @@ impl SessionFold {
                 out.push(told(Audience::Everyone, Word::ApprovalResolved(decided(resolved))));
             }
             Event::ContextCompacted(_) => {
-                let dropped = self.unsummarised.saturating_sub(COMPACT_KEEPS as u64);
-                self.unsummarised -= dropped;
-                let kept_turns = self.unsummarised.div_ceil(2);
-                let reason = "context_window";
-                let trimmed = HistoryTrimmed { dropped_messages: dropped, kept_turns, reason };
-                out.push(told(Audience::Everyone, Word::HistoryTrimmed(trimmed)));
+                let trimmed = self.trimmed.take().map(Word::HistoryTrimmed);
+                out.extend(trimmed.map(|word| told(Audience::Everyone, word)));
             }
             _ => {}
         }
@@ -250,7 +254,7 @@ impl SessionFold {
             Event::TurnCancelled(end) => (turn.has_text(), self.cancelled(&turn, end, envelope)),
             _ => return,
         };
-        self.rows += u64::from(has_row);
+        self.counts.end(envelope, has_row);
         let ending: Vec<_> = ending.into_iter().map(|(to, word)| told(to, word)).collect();
         out.extend(ending.iter().cloned());
         self.ending = Some(Ending {
@@ -275,9 +279,7 @@ impl SessionFold {
 
     fn cancelled(&self, turn: &TurnFold, end: &TurnCancelled, envelope: &Envelope) -> Vec<(Audience, Word)> {
         let said = turn.all_text();
-        let deleted = end.stopped.iter().any(|what| what == "session");
-        let reason = if deleted { "delete" } else { "cancel" };
-        let aborted = Word::Aborted(Aborted { reason, partial_response: said.clone() });
+        let aborted = Word::Aborted(Aborted { reason: end.reason, partial_response: said.clone() });
         let done = Word::Done(Box::new(Done {
             full_response: if said.is_empty() { STOPPED.to_owned() } else { said },
             finish_reason: FinishReason::Aborted,
@@ -287,6 +289,36 @@ impl SessionFold {
         }));
         let old = Audience::WithoutAborted;
         vec![(Audience::Everyone, aborted), (old, Word::ChunkReset), (old, done)]
+    }
+}
+
+impl Counts {
+    fn take(&mut self, envelope: &Envelope) {
+        if envelope.seq.0 <= self.since {
+            return;
+        }
+        match &envelope.event {
+            Event::InputAccepted(_) => self.queued += 1,
+            Event::InputWithdrawn(_) => self.dequeue(1),
+            Event::TurnStarted(started) => {
+                self.rows += started.inputs.len() as u64;
+                self.dequeue(started.inputs.len());
+            }
+            Event::MessageCompleted(message) if message.input.is_some() => {
+                self.rows += 1;
+                self.dequeue(1);
+            }
+            Event::SessionUpdated(updated) if updated.title.is_some() => self.name.clone_from(&updated.title),
+            _ => {}
+        }
+    }
+
+    fn dequeue(&mut self, count: usize) {
+        self.queued = self.queued.saturating_sub(count);
+    }
+
+    fn end(&mut self, envelope: &Envelope, has_row: bool) {
+        self.rows += u64::from(has_row && envelope.seq.0 > self.since);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a socket is sent: one JSON object each.
 
-use moongate_protocol::{ApprovalId, InputId, Timestamp, TurnId};
+use moongate_protocol::{ApprovalId, CancelReason, InputId, Timestamp, TurnId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -223,7 +223,7 @@ pub(super) struct ApprovalResolved {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Aborted {
-    pub(super) reason: &'static str,
+    pub(super) reason: CancelReason,
     pub(super) partial_response: String,
 }
 

@@ -1,5 +1,7 @@
 //! The request that becomes a chat socket.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use http::StatusCode;
 use moongate_core::Scope;
@@ -14,46 +16,45 @@ use super::{
 };
 use crate::{
     caller::Authenticated,
-    door::shared::{Door, handshake},
+    door::shared::{
+        Door,
+        socket::{Bounds, upgrade},
+    },
     guard::Client,
 };
-
-/// The door's frames.
-const SUBPROTOCOL: &str = "construct.v1";
 
 pub(super) async fn open(
     State(door): State<Door<Construct>>,
     caller: Authenticated,
     client: Client,
-    mut request: Request,
+    request: Request,
 ) -> Reply {
     if !caller.may(Scope::SessionsWrite) {
         return Err(super::reply::lacks(Scope::SessionsWrite));
     }
     let opening = opening(&door, request.uri().query().unwrap_or_default())?;
-    let accepted = handshake::accept(&mut request, &[SUBPROTOCOL])?;
     if door.app().gateway().draining().is_cancelled() {
         return Err(Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The gateway shuts down"));
     }
-    let place = door.sockets.take(&caller);
-    let place = place.ok_or_else(|| {
-        let wait = std::time::Duration::from_secs(door.settings.timing.ping_secs);
+    let share = door.sockets.try_take(caller.key()).ok_or_else(|| {
+        let wait = Duration::from_secs(door.settings.timing.ping_secs);
         Trouble::later("rate_limited", "This key has as many sockets as it may", wait)
     })?;
     door.heard_of(&caller, client).await;
-    let peer = request.extensions_mut().remove::<crate::address::Peer>();
-    let tasks = door.app().tasks().clone();
-    let upgrade = accepted.upgrade;
-    tasks.spawn(async move {
-        // Held as long as the socket: it still counts as one of the open connections, and as one of its key's.
-        let _held = (peer, place);
-        let kill = door.app().kill().clone();
-        tokio::select! {
-            () = socket::run(door, caller, opening, upgrade) => {}
-            () = kill.cancelled() => {}
-        }
-    });
-    Ok(accepted.response)
+    let limits = door.settings.limits;
+    let bounds = Bounds {
+        speaks: &["construct.v1"],
+        message_bytes: limits.json_bytes,
+        frames: limits.send_frames,
+        bytes: limits.send_bytes,
+        ping: Duration::from_secs(door.settings.timing.ping_secs),
+    };
+    let app = door.app().clone();
+    let response = upgrade(&app, caller, request, bounds, move |socket| async move {
+        let _share = share;
+        socket::run(door, opening, socket).await;
+    })?;
+    Ok(response)
 }
 
 /// What the query says. A repeated parameter could mean either of its values.

@@ -13,11 +13,13 @@ mod frames;
 mod handshake;
 mod hints;
 mod id;
-mod outbox;
+mod messages;
+mod names;
+mod out;
 mod paired;
 mod pairing;
+mod past;
 mod problems;
-mod rates;
 mod reply;
 mod routes;
 mod rows;
@@ -25,6 +27,7 @@ mod seen;
 mod sessions;
 mod settings;
 mod socket;
+mod standing;
 mod status;
 mod stream;
 mod summary;
@@ -38,25 +41,20 @@ use axum::response::Response;
 use moongate_protocol::Timestamp;
 
 pub use self::settings::{Bounds, Pairing, Queue, Secret, Settings, Timing};
-use self::{
-    births::Births,
-    paired::Issuer,
-    pairing::Codes,
-    rates::{Inputs, Sockets},
-    seen::Seen,
-    uploads::Quotas,
-    webhook::InFlight,
+use self::{births::Births, paired::Issuer, pairing::Codes, seen::Seen, webhook::InFlight};
+use super::shared::{
+    Carriers, Cors, Dialect, Door, Path, Place, Refused,
+    rate::{Rate, Shares},
 };
-use super::shared::{Carriers, Cors, Dialect, Door, Path, Place, Refused};
 
 /// What the door keeps as long as the app lives: nothing of it is a session's.
 pub(crate) struct Construct {
     settings: Settings,
     births: Births,
     seen: Seen,
-    inputs: Inputs,
-    sockets: Sockets,
-    quotas: Quotas,
+    inputs: Rate,
+    sockets: Shares,
+    turns: Shares,
     in_flight: InFlight,
     codes: Mutex<Codes<Issuer>>,
     began: std::time::Instant,
@@ -67,9 +65,9 @@ impl Construct {
         Self {
             births: Births::default(),
             seen: Seen::default(),
-            inputs: Inputs::new(settings.limits.inputs_per_minute),
-            sockets: Sockets::new(settings.limits.sockets_per_key),
-            quotas: Quotas::default(),
+            inputs: Rate::new(settings.limits.inputs_per_minute),
+            sockets: Shares::new(settings.limits.sockets_per_key),
+            turns: Shares::new(settings.limits.turns_per_key),
             in_flight: InFlight::default(),
             codes: Mutex::new(Codes::new(settings.pairing)),
             began: std::time::Instant::now(),

@@ -1,6 +1,6 @@
 //! The door's paths, and those of the old server that it does not have.
 
-use super::{Construct, attachments, devices, events, handshake, sessions, status, webhook};
+use super::{Construct, attachments, devices, events, handshake, messages, sessions, status, webhook};
 use crate::door::shared::{Door, Path};
 
 /// What the old server has and this one does not: these paths and all beneath them.
@@ -52,7 +52,7 @@ pub(super) fn all() -> Vec<Path<Door<Construct>>> {
         Path::get("/api/sessions/{id}", sessions::one),
         Path::put("/api/sessions/{id}", sessions::rename),
         Path::delete("/api/sessions/{id}", sessions::delete),
-        Path::get("/api/sessions/{id}/messages", sessions::messages),
+        Path::get("/api/sessions/{id}/messages", messages::messages),
         Path::get("/api/sessions/{id}/state", sessions::state),
         Path::post("/api/sessions/{id}/abort", sessions::abort),
         Path::post("/api/sessions/{id}/attachments", attachments::upload),

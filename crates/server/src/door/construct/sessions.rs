@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Construct,
     asks::clean_name,
-    attach,
     chats::id_of,
     frames::StateName,
     handshake::{form, parse_id},
     reply::{Reply, Trouble, lacks, ok, parse},
-    rows::{Row, RowRole, Rows},
-    uploads,
+    standing::{Standing, counts},
 };
 use crate::{
     caller::Authenticated,
@@ -26,8 +24,6 @@ use crate::{
 
 /// Most sessions of one page, and as many as when nobody says how many.
 const PAGE: usize = 500;
-/// Most rows that may be asked for by number.
-const ROWS: usize = 1_000;
 /// How long after its last event a session still counts as active.
 const ACTIVE: Duration = Duration::from_secs(300);
 
@@ -64,8 +60,8 @@ pub(super) async fn list(State(door): State_, caller: Authenticated, RawQuery(qu
     let page = door.app().gateway().list(&caller, asked).await?;
     let next_cursor = page.items.last().filter(|_| page.more).map(cursor);
     let mut sessions = Vec::with_capacity(page.items.len());
-    for view in page.items {
-        sessions.extend(item(&door, &caller, view).await?.map(|(item, _)| item));
+    for view in &page.items {
+        sessions.extend(item(&door, &caller, view).await?);
     }
     ok(&Items { sessions, next_cursor })
 }
@@ -76,27 +72,21 @@ pub(super) fn mine(caller: &Caller) -> ListQuery {
     ListQuery { owner: Some(caller.principal().clone()), door, ..ListQuery::default() }
 }
 
-async fn item(
-    door: &Door<Construct>,
-    caller: &Authenticated,
-    view: SessionView,
-) -> Reply<Option<(Item, StateName)>> {
+async fn item(door: &Door<Construct>, caller: &Authenticated, view: &SessionView) -> Reply<Option<Item>> {
     let Some(id) = view.alias.as_ref().and_then(|alias| id_of(caller, alias)) else { return Ok(None) };
     let Ok(handle) = door.app().gateway().session(caller, view.id).await else { return Ok(None) };
-    let fold = attach::fold_of(&handle, door).await?;
     let running = view.state != SessionState::Idle;
     let active = running || door.now().since(view.updated_at) < ACTIVE;
-    let item = Item {
+    Ok(Some(Item {
         id: id.to_string(),
         channel: "gateway",
         started_at: view.created_at,
         last_activity: view.updated_at,
         status: if active { "active" } else { "idle" },
-        message_count: fold.rows(),
-        name: view.title,
+        message_count: counts(&handle, view).await?.rows,
+        name: view.title.clone(),
         state: None,
-    };
-    Ok(Some((item, fold.state())))
+    }))
 }
 
 fn cursor(view: &SessionView) -> String {
@@ -143,14 +133,15 @@ pub(super) async fn running(State(door): State_, caller: Authenticated) -> Reply
         for view in door.app().gateway().list(&caller, asked).await?.items {
             let Some(id) = view.alias.as_ref().and_then(|alias| id_of(&caller, alias)) else { continue };
             let Ok(handle) = door.app().gateway().session(&caller, view.id).await else { continue };
-            let fold = attach::fold_of(&handle, &door).await?;
+            let message_count = counts(&handle, &view).await?.rows;
+            let standing = Standing::of(&door, caller.tenant(), view).await?;
             sessions.push(Running {
                 session_id: id.to_string(),
-                created_at: view.created_at,
-                last_activity: view.updated_at,
-                message_count: fold.rows(),
-                turn_id: view.turn,
-                turn_started_at: fold.turn().map(|turn| turn.began),
+                created_at: standing.view.created_at,
+                last_activity: standing.view.updated_at,
+                message_count,
+                turn_id: standing.view.turn,
+                turn_started_at: standing.turn_began(),
             });
         }
     }
@@ -160,92 +151,9 @@ pub(super) async fn running(State(door): State_, caller: Authenticated) -> Reply
 pub(super) async fn one(State(door): State_, caller: Authenticated, Path(id): Path<String>) -> Reply {
     require(&caller, Scope::SessionsRead)?;
     let handle = door.session(&caller, &id).await?;
-    let view = handle.view().await?;
-    let (mut item, state) = item(&door, &caller, view).await?.ok_or_else(Trouble::no_session)?;
-    item.state = Some(state);
-    ok(&item)
-}
-
-/// A file of a row.
-#[derive(Serialize)]
-struct Attachment {
-    file_id: String,
-    filename: String,
-    size: u64,
-    mime: String,
-}
-
-#[derive(Serialize)]
-struct Message {
-    #[serde(flatten)]
-    row: Row,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    attachments: Vec<Attachment>,
-}
-
-#[derive(Serialize)]
-struct Messages {
-    session_id: String,
-    messages: Vec<Message>,
-    session_persistence: bool,
-}
-
-pub(super) async fn messages(
-    State(door): State_,
-    caller: Authenticated,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Reply {
-    require(&caller, Scope::SessionsRead)?;
-    let query = query.unwrap_or_default();
-    let limit = limit(&query, ROWS)?;
-    let before = form(&query).find(|(name, _)| name == "before").map(|(_, value)| value.parse::<u64>());
-    let before = before.transpose().map_err(|_| Trouble::invalid("before is a seq"))?;
-    let full = form(&query).any(|(name, value)| name == "detail" && value == "full");
-    let session_id = parse_id(&id)?.to_string();
-    let Some(handle) = door.find(&caller, &parse_id(&id)?).await? else {
-        return ok(&Messages { session_id, messages: Vec::new(), session_persistence: true });
-    };
-    let mut rows = rows_of(&door, &handle, full).await?;
-    rows.retain(|row| before.is_none_or(|before| row.seq < before));
-    let skipped = limit.map_or(0, |limit| rows.len().saturating_sub(limit));
-    let mut messages = Vec::with_capacity(rows.len() - skipped);
-    for row in rows.into_iter().skip(skipped) {
-        let attachments = attachments(&door, &caller, &row).await?;
-        messages.push(Message { row, attachments });
-    }
-    ok(&Messages { session_id, messages, session_persistence: true })
-}
-
-/// All rows of a session. Whoever gets them has seen the answers in them.
-async fn rows_of(door: &Door<Construct>, handle: &SessionHandle, full: bool) -> Reply<Vec<Row>> {
-    let mut rows = Rows::new(full);
-    let mut last = 0;
-    attach::read(handle, |body| {
-        if let moongate_core::FrameBody::Event(record) = body
-            && let Ok(envelope) = record.envelope()
-        {
-            last = envelope.seq.0;
-            rows.take(envelope);
-        }
-    })
-    .await?;
-    door.saw(handle.id(), last);
-    let rows = rows.finish();
-    // Without details there are only the two roles the client draws.
-    debug_assert!(full || rows.iter().all(|row| row.role != RowRole::Tool));
-    Ok(rows)
-}
-
-async fn attachments(door: &Door<Construct>, caller: &Caller, row: &Row) -> Reply<Vec<Attachment>> {
-    let mut attachments = Vec::new();
-    for id in &row.files {
-        if let Some(upload) = uploads::find(&**door.app().gateway().store(), caller, id).await? {
-            let (filename, size, mime) = (upload.filename, upload.size, upload.mime);
-            attachments.push(Attachment { file_id: id.clone(), filename, size, mime });
-        }
-    }
-    Ok(attachments)
+    let standing = Standing::of(&door, caller.tenant(), handle.view().await?).await?;
+    let item = item(&door, &caller, &standing.view).await?.ok_or_else(Trouble::no_session)?;
+    ok(&Item { state: Some(standing.state()), ..item })
 }
 
 #[derive(Serialize)]
@@ -262,14 +170,13 @@ struct StateBody {
 pub(super) async fn state(State(door): State_, caller: Authenticated, Path(id): Path<String>) -> Reply {
     require(&caller, Scope::SessionsRead)?;
     let handle = door.session(&caller, &id).await?;
-    let fold = attach::fold_of(&handle, &door).await?;
-    let failed = fold.ending().filter(|ending| ending.failed).map(|ending| ending.turn);
+    let standing = Standing::of(&door, caller.tenant(), handle.view().await?).await?;
     ok(&StateBody {
         session_id: parse_id(&id)?.to_string(),
-        state: fold.state(),
-        turn_id: fold.turn().map(|turn| turn.id).or(failed),
-        turn_started_at: fold.turn().map(|turn| turn.began),
-        queue_depth: fold.depth(),
+        state: standing.state(),
+        turn_id: standing.turn(),
+        turn_started_at: standing.turn_began(),
+        queue_depth: standing.depth(),
     })
 }
 
@@ -310,9 +217,7 @@ pub(super) async fn delete(State(door): State_, caller: Authenticated, Path(id):
     require(&caller, Scope::SessionsWrite)?;
     let handle = door.session(&caller, &id).await?;
     handle.delete().await?;
-    let id = parse_id(&id)?;
-    door.quotas.forget(&(caller.principal().clone(), id.clone()));
-    ok(&Deleted { deleted: true, session_id: id.to_string() })
+    ok(&Deleted { deleted: true, session_id: parse_id(&id)?.to_string() })
 }
 
 #[derive(Default, Deserialize)]
@@ -339,7 +244,7 @@ pub(super) async fn abort(
     let clear_queue = body.unwrap_or_default().clear_queue;
     let nothing = Aborted { status: "no_active_response", turn_id: None };
     let Some(handle) = door.find(&caller, &parse_id(&id)?).await? else { return ok(&nothing) };
-    match handle.cancel(Cancel { turn: None, clear_queue }).await?.turn {
+    match handle.abort(Cancel { turn: None, clear_queue }).await?.turn {
         Some(turn) => ok(&Aborted { status: "aborted", turn_id: Some(turn) }),
         None => ok(&nothing),
     }

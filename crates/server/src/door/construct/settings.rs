@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use subtle::ConstantTimeEq as _;
 
 use super::hints::shipped;
+use crate::door::shared::listen;
+
+/// Longest time a webhook's key is kept: as long as the engine surely keeps it.
+const MOST_IDEMPOTENCY_SECS: u64 = 86_400;
 
 /// `[doors.construct]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,8 +21,9 @@ pub struct Settings {
     pub enabled: bool,
     /// Where it is on the main listener.
     pub prefix: String,
-    /// A listener of its own, where its routes are at the root, for example `127.0.0.1:42617`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// A listener of its own, where its routes are at the root, for example `localhost:42617`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "listen::read")]
+    #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,
     /// Who answers in sessions of this door.
     pub agent: String,
@@ -74,17 +79,28 @@ impl Settings {
             ("timing.ping_secs", timing.ping_secs > 0),
             ("timing.approval_secs", timing.approval_secs > 0),
             ("timing.webhook_secs", timing.webhook_secs > 0),
+            ("timing.idempotency_secs", timing.idempotency_secs > 0),
             ("limits.json_bytes", limits.json_bytes > 0),
             ("limits.upload_bytes", limits.upload_bytes > 0),
             ("limits.inputs_per_minute", limits.inputs_per_minute > 0),
+            ("limits.session_upload_bytes", limits.session_upload_bytes > 0),
+            ("limits.turns_per_key", limits.turns_per_key > 0),
             ("limits.sockets_per_key", limits.sockets_per_key > 0),
             ("limits.send_frames", limits.send_frames > 0),
             ("limits.send_bytes", limits.send_bytes > 0),
             ("pairing.code_secs", self.pairing.code_secs > 0),
             ("pairing.key_days", self.pairing.key_days > 0),
+            ("pairing.max_pending", self.pairing.max_pending > 0),
+            ("pairing.max_failed", self.pairing.max_failed > 0),
         ];
         let bad = at_least_one.into_iter().filter(|(_, good)| !good);
-        bad.map(|(key, _)| (key.to_owned(), "it is at least 1".to_owned())).collect()
+        let mut faults: Vec<_> =
+            bad.map(|(key, _)| (key.to_owned(), "it is at least 1".to_owned())).collect();
+        if timing.idempotency_secs > MOST_IDEMPOTENCY_SECS {
+            let message = format!("it is at most {MOST_IDEMPOTENCY_SECS}: keys are not kept for longer");
+            faults.push(("timing.idempotency_secs".to_owned(), message));
+        }
+        faults
     }
 }
 
@@ -189,7 +205,7 @@ pub struct Bounds {
     pub session_upload_bytes: u64,
     /// Inputs of one key in a minute.
     pub inputs_per_minute: u32,
-    /// Turns of one principal at once.
+    /// Turns of one key at once; more wait in their sessions' queues.
     pub turns_per_key: usize,
     /// Sockets of one key at once.
     pub sockets_per_key: usize,

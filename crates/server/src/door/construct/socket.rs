@@ -4,31 +4,17 @@ mod chat;
 mod hear;
 mod pulse;
 mod say;
-mod wire;
 
-use std::time::Duration;
+use std::{collections::VecDeque, future::pending};
 
-use futures_util::{
-    SinkExt as _, StreamExt as _,
-    stream::{SplitSink, SplitStream},
-};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use moongate_core::StoreError;
-use moongate_protocol::TurnId;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Message, Utf8Bytes,
-        protocol::{CloseFrame, Role, WebSocketConfig},
-    },
-};
+use moongate_protocol::{ErrorCode, TurnId};
+use tokio::time::sleep_until;
 
 pub(super) use self::chat::Opening;
 use self::{
-    chat::{Chat, Ending, Own, Pulse},
-    wire::{Wire, fault, send},
+    chat::{Chat, Ending, Own},
+    pulse::Pulse,
 };
 use super::{
     Construct,
@@ -36,22 +22,11 @@ use super::{
     chats,
     fold::{Audience, Told},
     frames::{Accepted, Frame, SessionStart, Word},
-    outbox::{self, Outbox},
+    out::{self, Out},
     problems::{self, Busy},
 };
-use crate::{
-    App,
-    caller::Authenticated,
-    door::{native::ws::settings::config, shared::Door},
-    life::Life,
-};
+use crate::door::shared::{Door, socket::Socket};
 
-/// How long a socket may take to hear why it is closed.
-const GOODBYE: Duration = Duration::from_secs(1);
-/// The same for a client that did not read: it has to catch up before.
-const SLOW_GOODBYE: Duration = Duration::from_secs(10);
-/// How long a client with too much waiting for it may take to read some of it.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What the client can do with frames the old one did not know.
 #[derive(Clone, Copy, Debug, Default)]
 struct Capabilities {
@@ -60,50 +35,40 @@ struct Capabilities {
     approvals: bool,
 }
 
-struct Socket {
-    source: SplitStream<Wire>,
-    sink: SplitSink<Wire, Message>,
-    /// Something was written and not flushed.
-    unflushed: bool,
-    out: Outbox,
-    life: Life,
+/// A chat socket, the session it is for, and what waits for room on it.
+pub(super) struct Line {
+    socket: Socket<Out>,
     door: Door<Construct>,
     chat: Chat,
     can: Capabilities,
     pulse: Pulse,
+    /// What was read of the session and did not find room yet: nothing more is read meanwhile.
+    backlog: VecDeque<Out>,
 }
 
 /// Serves a socket until it ends.
-pub(super) async fn run(door: Door<Construct>, caller: Authenticated, opening: Opening, upgrade: OnUpgrade) {
-    let app: &App = door.app();
-    let upgraded = match timeout(app.limits().head_timeout, upgrade).await {
-        Ok(Ok(upgraded)) => TokioIo::new(upgraded),
-        _ => return,
-    };
-    let stream = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(bounds(&door))).await;
-    let (sink, source) = stream.split();
-    let life = Life::of_websocket(app, caller.clone());
+pub(super) async fn run(door: Door<Construct>, opening: Opening, socket: Socket<Out>) {
     let pulse = Pulse::new(door.settings.timing);
-    let out = Outbox::new(&door.settings.limits);
-    let chat = Chat::nowhere(opening.id.clone(), app.gateway().catalog().default_agent.clone());
-    let can = Capabilities::default();
-    let mut socket = Socket { source, sink, unflushed: false, out, life, door, chat, can, pulse };
-    let ending = match socket.open(opening).await {
-        Ok(()) => socket.live().await,
+    let chat = Chat::nowhere(opening.id.clone(), door.app().gateway().catalog().default_agent.clone());
+    let (can, backlog) = (Capabilities::default(), VecDeque::new());
+    let mut line = Line { socket, door, chat, can, pulse, backlog };
+    let ending = match line.open(opening).await {
+        Ok(()) => line.live().await,
         Err(ending) => ending,
     };
-    socket.close(ending).await;
+    if let Some((code, reason)) = ending.code() {
+        line.socket.close(code, reason).await;
+    }
 }
 
-fn bounds(door: &Door<Construct>) -> WebSocketConfig {
-    let most = door.settings.limits.json_bytes;
-    config().max_message_size(Some(most)).max_frame_size(Some(most))
-}
-
-impl Socket {
+impl Line {
     /// Binds the socket to a session and says how it finds it.
     async fn open(&mut self, opening: Opening) -> Result<(), Ending> {
-        let caller = self.life.caller().clone();
+        let caller = self.socket.caller().clone();
+        let id = self.door.canonical(&caller, opening.id).await.map_err(|_| Ending::Fault)?;
+        let opening = Opening { id, ..opening };
+        // What waited belongs to the session before.
+        self.backlog.clear();
         let agent = match self.door.agent(&caller, opening.agent.as_deref()) {
             Ok(agent) => Some(agent),
             // An existing session has its own.
@@ -134,23 +99,19 @@ impl Socket {
 
     /// Looks for the session and tells the client how it is.
     async fn arrive(&mut self, resume: Option<&Resume>) -> Result<(), Ending> {
-        let caller = self.life.caller().clone();
-        let found = Attached::find(&self.door, &caller, &self.chat.id).await.map_err(|_| Ending::Fault)?;
-        let arrival = match found {
-            Some(mut attached) => {
-                let (id, door) = (&self.chat.id, &self.door);
-                let arrival = attached.arrive(id, resume, |attached| late(door, attached)).await;
-                match arrival {
-                    Ok(arrival) if arrival.start.last_seq > 0 => {
-                        self.chat.attached = Some(attached);
-                        Some(arrival)
-                    }
-                    Ok(_) => None,
-                    Err(error) if attach::is_gone(&error) => None,
-                    Err(_) => return Err(Ending::Fault),
+        let caller = self.socket.caller().clone();
+        let arrival = match self.door.find(&caller, &self.chat.id).await {
+            Err(_) => return Err(Ending::Fault),
+            Ok(None) => None,
+            Ok(Some(handle)) => match Attached::arrive(&self.door, handle, &self.chat.id, resume).await {
+                Ok((attached, arrival)) => {
+                    self.chat.attached = Some(attached);
+                    Some(arrival)
                 }
-            }
-            None => None,
+                // Deleted in this moment.
+                Err(refusal) if refusal.code == ErrorCode::NotFound => None,
+                Err(_) => return Err(Ending::Fault),
+            },
         };
         let Arrival { start, turn, replay } = arrival.unwrap_or_else(|| {
             let reset = resume.is_some_and(|resume| resume.last_seq > 0);
@@ -158,42 +119,34 @@ impl Socket {
             Arrival { start, turn: None, replay: Vec::new() }
         });
         self.start(start, turn)?;
-        for told in replay {
-            self.tell(told, true)?;
-        }
+        replay.into_iter().for_each(|told| self.tell(told, true));
         Ok(())
     }
 
     fn start(&mut self, start: SessionStart, turn_id: Option<TurnId>) -> Result<(), Ending> {
         let word = Word::SessionStart(Box::new(start));
-        self.out.push(Frame { turn_id, ..Frame::bare(word) });
-        Ok(())
+        Ok(self.socket.say(Frame { turn_id, ..Frame::bare(word) }.into())?)
     }
 
     async fn live(&mut self) -> Ending {
         let mut told = Vec::new();
         loop {
-            if self.out.is_full()
-                && let Err(ending) = self.drain().await
-            {
-                return ending;
-            }
-            let due = self.due();
-            let has_output = self.unflushed || !self.out.is_empty();
-            let done = tokio::select! {
-                message = self.source.next() => match message {
-                    None => Err(Ending::Gone),
-                    Some(message) => self.hear(message).await,
-                },
-                sent = send(&mut self.sink, &mut self.out, &mut self.unflushed), if has_output => {
-                    self.sent(sent)
+            self.pour();
+            let (due, flows) = (self.due(), self.backlog.is_empty());
+            let is_due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => pending().await,
                 }
-                news = self.chat.news(&mut told) => match news {
+            };
+            let done = tokio::select! {
+                biased;
+                heard = self.socket.next() => self.hear(heard).await,
+                news = self.chat.news(&mut told), if flows => match news {
                     Ok(()) => self.news(&mut told).await,
                     Err(error) => self.lost(&error),
                 },
-                sign = self.life.sign() => self.heed(sign),
-                () = sleep_until(due) => self.tick().await,
+                () = is_due => self.tick().await,
             };
             if let Err(ending) = done {
                 return ending;
@@ -201,14 +154,11 @@ impl Socket {
         }
     }
 
-    /// Sends until little enough waits. A client that does not take it in time does not read.
-    async fn drain(&mut self) -> Result<(), Ending> {
-        let over = Instant::now() + PATIENCE;
-        while self.out.is_full() {
-            let sent = timeout_at(over, send(&mut self.sink, &mut self.out, &mut self.unflushed)).await;
-            self.sent(sent.map_err(|_| Ending::Slow)?)?;
+    /// Lets what waits for room go out as far as there is some.
+    fn pour(&mut self) {
+        while !self.backlog.is_empty() && self.socket.has_room() {
+            self.backlog.pop_front().into_iter().for_each(|out| self.socket.add(out));
         }
-        Ok(())
     }
 
     /// Tells the client of news of the session.
@@ -217,25 +167,25 @@ impl Socket {
             return self.attach().await;
         }
         let deleted = told.iter().any(|told| told.word == Word::SessionDeleted);
+        let replay_to = self.chat.attached.as_ref().map_or(0, |attached| attached.replay_to);
         for told in told.drain(..) {
-            self.tell(told, false)?;
+            let replay = told.seq.is_some_and(|seq| seq <= replay_to);
+            self.tell(told, replay);
         }
         if deleted { self.detach() } else { Ok(()) }
     }
 
     /// Follows the session from its beginning, once it is there.
     async fn attach(&mut self) -> Result<(), Ending> {
-        let caller = self.life.caller().clone();
-        match Attached::find(&self.door, &caller, &self.chat.id).await {
-            Ok(attached) => self.chat.attached = attached,
-            Err(_) => return Err(Ending::Fault),
-        }
+        let caller = self.socket.caller().clone();
+        let found = self.door.find(&caller, &self.chat.id).await.map_err(|_| Ending::Fault)?;
+        self.chat.attached = found.map(|handle| Attached::new(handle, &self.door));
         Ok(())
     }
 
     /// The session is gone; the next one of this name is another one.
     fn detach(&mut self) -> Result<(), Ending> {
-        let alias = chats::alias(self.life.caller(), &self.chat.id).map_err(|_| Ending::Fault)?;
+        let alias = chats::alias(self.socket.caller(), &self.chat.id).map_err(|_| Ending::Fault)?;
         self.chat.attached = None;
         self.chat.own.clear();
         self.chat.expected = Some(self.door.births.expect(&alias));
@@ -250,17 +200,17 @@ impl Socket {
         self.detach()
     }
 
-    /// Sends what a socket of this kind is told.
-    fn tell(&mut self, told: Told, replay: bool) -> Result<(), Ending> {
+    /// Sends what a socket of this kind is told, in its order.
+    fn tell(&mut self, told: Told, replay: bool) {
         let Told { to, seq, turn: turn_id, word } = told;
-        let Some(word) = self.heard_by(to, word, turn_id) else { return Ok(()) };
-        let ends = outbox::is_end(&word);
-        self.out.push(Frame { word, seq, turn_id, replay });
-        if ends {
+        let Some(word) = self.heard_by(to, word, turn_id) else { return };
+        let ends = out::is_end(&word);
+        self.backlog.push_back(Frame { word, seq, turn_id, replay }.into());
+        let session = self.chat.attached.as_ref().map(|attached| attached.handle.id());
+        if let Some(end) = session.zip(seq).filter(|_| ends) {
             // Its answer shows that the client is there to see it.
-            self.out.ping();
+            self.backlog.push_back(self.pulse.shows(end));
         }
-        Ok(())
     }
 
     /// What this socket is told of it; `None` when nothing.
@@ -300,45 +250,12 @@ impl Socket {
     }
 
     fn epoch(&self) -> String {
-        let view = self.chat.attached.as_ref().and_then(|attached| attached.fold.view());
-        view.map_or_else(String::new, |view| view.head.epoch.to_string())
+        let attached = self.chat.attached.as_ref();
+        attached.map_or_else(String::new, |attached| attached.handle.head().epoch.to_string())
     }
 
+    /// Answers the client, before what waits for room.
     fn say(&mut self, word: Word) -> Result<(), Ending> {
-        self.out.push(Frame::bare(word));
-        Ok(())
+        Ok(self.socket.say(Frame::bare(word).into())?)
     }
-
-    async fn close(mut self, ending: Ending) {
-        let Some((code, reason)) = ending.code() else { return };
-        let slow = ending == Ending::Slow;
-        if slow {
-            self.door.app().metrics().stalled.add();
-            self.out.clear();
-        }
-        let patience = if slow { SLOW_GOODBYE } else { GOODBYE };
-        let goodbye = async {
-            while !self.out.is_empty() {
-                if send(&mut self.sink, &mut self.out, &mut self.unflushed).await.is_err() {
-                    return;
-                }
-            }
-            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-            // Whether the client still hears it is its own affair.
-            drop(self.sink.send(Message::Close(Some(frame))).await);
-            while let Some(Ok(_)) = self.source.next().await {}
-        };
-        drop(timeout(patience, goodbye).await);
-    }
-}
-
-/// The last answer, when nobody saw it and it is not old.
-fn late(door: &Door<Construct>, attached: &Attached) -> Vec<Told> {
-    let Some(ending) = attached.fold.ending() else { return Vec::new() };
-    let kept = Duration::from_secs(door.settings.timing.late_answer_secs);
-    let fresh = door.now().since(ending.at) < kept;
-    if !fresh || door.seen.covers(attached.handle.id(), ending.seq) {
-        return Vec::new();
-    }
-    attach::late_answer(&ending.told)
 }

@@ -1,11 +1,11 @@
 //! How the gateway is, what it can do and what it cost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use axum::extract::{RawQuery, State};
 use http::{HeaderMap, StatusCode, header};
 use moongate_core::{Caller, FrameBody, ListQuery, Scope, SessionHandle};
-use moongate_protocol::{ErrorCode, Event, SessionId, Timestamp, UsageRecorded};
+use moongate_protocol::{ErrorCode, Event, Seq, SessionId, Timestamp, UsageRecorded};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -201,13 +201,14 @@ pub(super) async fn cost(State(door): State_, caller: Authenticated, RawQuery(qu
     let begin = if session.is_some() { Timestamp::from_millis(0) } else { bill.month.min(bill.start) };
     for handle in door.since(&caller, begin).await? {
         let id = handle.id();
-        attach::read(&handle, |body| {
+        attach::read(&handle, Seq::ZERO, |body| {
             if let FrameBody::Event(record) = body
                 && let Ok(envelope) = record.envelope()
                 && let Event::UsageRecorded(usage) = &envelope.event
             {
                 bill.add(id, envelope.at, usage);
             }
+            ControlFlow::Continue(())
         })
         .await?;
     }

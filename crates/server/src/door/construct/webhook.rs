@@ -12,7 +12,7 @@ use axum::{
 };
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, StatusCode};
-use moongate_core::{Follower, FrameBody, Scope, SessionHandle, StoreError};
+use moongate_core::{Follower, FrameBody, Gate, Scope, SessionHandle, StoreError};
 use moongate_protocol::{
     ErrorCode, Event, Idempotency, IdempotencyKey, InputId, NewInput, Part, Position, Seq, SessionId, TurnId,
 };
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
     Construct,
-    fold::SessionFold,
+    fold::{Counts, SessionFold},
     frames::{Done, Problem, Word},
     handshake::parse_id,
     id::ChatId,
@@ -128,11 +128,12 @@ pub(super) async fn receive(
     request: Request,
 ) -> Reply<Response> {
     require(&caller, Scope::SessionsWrite)?;
-    if let Some(wait) = door.inputs.take(&caller) {
+    if let Err(wait) = door.inputs.take(caller.key()) {
         return Err(Trouble::later("rate_limited", "Too many requests; try again later", wait));
     }
     door.heard_of(&caller, client).await;
     let asked = read(&door, request).await?;
+    let asked = Asked { id: door.canonical(&caller, asked.id).await?, ..asked };
     let agent = door.agent(&caller, asked.body.agent.as_deref());
     let agent = agent.map_err(|why| Trouble::invalid(format!("agent: {}", why.0)))?;
     let handle = match door.find(&caller, &asked.id).await? {
@@ -142,8 +143,13 @@ pub(super) async fn receive(
     let flight = asked.key.as_ref().map(|key| door.in_flight.enter(handle.id(), key));
     let second = flight.as_ref().is_some_and(|flight| flight.second);
     let until = Instant::now() + Duration::from_secs(door.settings.timing.webhook_secs);
-    for attempt in 0..TRIES {
-        let (input, before, follower) = submit(&door, &handle, &asked, attempt).await?;
+    let first = match &asked.key {
+        Some(key) => door.attempt(&handle, key).await?,
+        None => 0,
+    };
+    for attempt in first..first + TRIES {
+        let gate = door.turns.gate(caller.key());
+        let (input, before, follower) = submit(&door, &handle, (&asked, attempt), gate).await?;
         let again = before || second;
         let outcome = timeout_at(until, outcome(&door, &handle, follower, input)).await;
         let Ok(outcome) = outcome else { return Err(timed_out(&handle, &asked.id).await) };
@@ -214,15 +220,40 @@ fn hex(text: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(text))
 }
 
+/// How a client's key is called in the log the time it is tried so often.
+fn named_attempt(key: &str, attempt: u32) -> Option<IdempotencyKey> {
+    format!("hook.{}.{attempt}", hex(key)).parse().ok()
+}
+
+impl Door<Construct> {
+    /// The first time a key was tried that still counts; where none does, the first that has not been used.
+    async fn attempt(&self, handle: &SessionHandle, key: &str) -> Reply<u32> {
+        let (now, kept) = (self.now(), Duration::from_secs(self.settings.timing.idempotency_secs));
+        let store = self.app().gateway().store();
+        // Of an older session the first ones may be forgotten, and later ones not.
+        let is_young = now.since(handle.view().await?.created_at) <= kept;
+        let mut free = 0;
+        for attempt in 0..TRIES {
+            let Some(name) = named_attempt(key, attempt) else { break };
+            match store.idempotency(handle.id(), &name).await? {
+                Some(row) if now.since(row.at) < kept => return Ok(attempt),
+                Some(_) => free = attempt + 1,
+                None if is_young || free > 0 => break,
+                None => {}
+            }
+        }
+        Ok(free)
+    }
+}
+
 /// Says it, or finds what was said before under the same key. Lets the follower in first.
 async fn submit(
     door: &Door<Construct>,
     handle: &SessionHandle,
-    asked: &Asked,
-    attempt: u32,
+    (asked, attempt): (&Asked, u32),
+    gate: Gate,
 ) -> Reply<(InputId, bool, Follower)> {
-    let key: Option<IdempotencyKey> =
-        asked.key.as_ref().and_then(|key| format!("hook.{}.{attempt}", hex(key)).parse().ok());
+    let key = asked.key.as_ref().and_then(|key| named_attempt(key, attempt));
     let idempotency = key.map(|key| Idempotency { key, body_hash: asked.hash });
     let keyed = idempotency.is_some();
     let input = NewInput {
@@ -234,7 +265,7 @@ async fn submit(
     };
     let follower = handle.follow_live();
     let before = follower.head();
-    let accepted = handle.submit(input).await.map_err(|refusal| match refusal.code {
+    let accepted = handle.submit_behind(input, Some(gate)).await.map_err(|refusal| match refusal.code {
         ErrorCode::IdempotencyMismatch => Trouble::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency_mismatch",
@@ -262,7 +293,7 @@ async fn outcome(
     mut follower: Follower,
     input: InputId,
 ) -> Result<Outcome, StoreError> {
-    let mut fold = SessionFold::new(door.app().gateway().catalog().models.clone());
+    let mut fold = SessionFold::new(door.app().gateway().catalog().models.clone(), Counts::default());
     let (mut frames, mut told, mut turn) = (Vec::new(), Vec::new(), None);
     let mut waits = door.settings.queue.wait().map(|wait| Instant::now() + wait);
     loop {

@@ -1,18 +1,20 @@
 //! The session a socket is for, and why the socket ends.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use moongate_core::StoreError;
-use moongate_protocol::{AgentName, InputId, SessionId, TurnId};
+use moongate_protocol::{AgentName, InputId, TurnId};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::door::construct::{
-    attach::{Attached, Resume},
-    births::Expectation,
-    fold::Told,
-    id::ChatId,
-    settings::Timing,
+use crate::door::{
+    construct::{
+        attach::{Attached, Resume},
+        births::Expectation,
+        fold::Told,
+        id::ChatId,
+    },
+    shared::socket::End,
 };
 
 /// What a socket was opened for.
@@ -26,26 +28,29 @@ pub(in crate::door::construct) struct Opening {
 /// Why a socket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    Gone,
-    Away,
-    Revoked,
+    Over(End),
     NoAgent,
     Fault,
-    Slow,
-    Protocol(CloseCode),
+}
+
+impl From<End> for Ending {
+    fn from(end: End) -> Self {
+        Self::Over(end)
+    }
 }
 
 impl Ending {
     pub(super) fn code(self) -> Option<(CloseCode, &'static str)> {
-        match self {
-            Self::Gone => None,
-            Self::Away => Some((CloseCode::Away, "The gateway shuts down")),
-            Self::Revoked => Some((CloseCode::Policy, "The key is no longer valid")),
-            Self::NoAgent => Some((CloseCode::Error, "Agent initialization failed")),
-            Self::Fault => Some((CloseCode::Error, "Internal fault")),
-            Self::Slow => Some((CloseCode::Again, "The client does not read")),
-            Self::Protocol(code) => Some((code, "")),
-        }
+        Some(match self {
+            Self::Over(End::Gone) => return None,
+            Self::Over(End::GoingAway) => (CloseCode::Away, "The gateway shuts down"),
+            Self::Over(End::Revoked) => (CloseCode::Policy, "The key is no longer valid"),
+            Self::Over(End::Slow) => (CloseCode::Again, "The client does not read"),
+            Self::Over(End::TooLarge) => (CloseCode::Size, "The message is too large"),
+            Self::Over(End::Protocol(code)) => (code, ""),
+            Self::NoAgent => (CloseCode::Error, "Agent initialization failed"),
+            Self::Fault => (CloseCode::Error, "Internal fault"),
+        })
     }
 }
 
@@ -70,28 +75,6 @@ pub(super) struct Chat {
     pub(super) asked: Option<(TurnId, Option<String>)>,
     /// The client said something in it.
     pub(super) spoken: bool,
-}
-
-/// Between pings, and what the client owes.
-pub(super) struct Pulse {
-    pub(super) next: Instant,
-    pub(super) unanswered: u32,
-    /// When a client that said nothing is one that listens.
-    pub(super) listens_at: Option<Instant>,
-    /// The end of a turn that was sent and not yet answered by a sign of life.
-    pub(super) shown: Option<(SessionId, u64)>,
-}
-
-impl Pulse {
-    pub(super) fn new(timing: Timing) -> Self {
-        let now = Instant::now();
-        Self {
-            next: now + Duration::from_secs(timing.ping_secs),
-            unanswered: 0,
-            listens_at: Some(now + Duration::from_secs(timing.first_frame_secs)),
-            shown: None,
-        }
-    }
 }
 
 impl Chat {

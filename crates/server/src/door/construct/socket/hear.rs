@@ -2,15 +2,18 @@
 
 use moongate_core::{ApprovalView, Refusal, Scope};
 use moongate_protocol::{ApprovalId, Cancel, Decision, ErrorCode, RememberRule, RememberScope, Resolve};
-use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::{Capabilities, Ending, Opening, Socket, fault};
-use crate::door::construct::{
-    asks::{self, Ask, Connect, Decide, DecisionWord},
-    attach::Attached,
-    fold::decided,
-    frames::{ApprovalResolved, Connected, Problem, Word},
-    problems::plain,
+use super::{Capabilities, Ending, Line, Opening};
+use crate::door::{
+    construct::{
+        asks::{self, Ask, Connect, Decide, DecisionWord},
+        attach::Attached,
+        fold::decided,
+        frames::{ApprovalResolved, Connected, Problem, Word},
+        out::probe_of,
+        problems::plain,
+    },
+    shared::socket::Heard,
 };
 
 /// The capabilities there are.
@@ -18,20 +21,17 @@ const ABORTED: &str = "aborted";
 const SPLIT_QUEUE_CODES: &str = "split_queue_codes";
 const APPROVALS: &str = "approvals";
 
-impl Socket {
-    pub(super) async fn hear(&mut self, message: Result<Message, tungstenite::Error>) -> Result<(), Ending> {
-        let text = match message.map_err(|error| fault(&error))? {
-            Message::Text(text) => text,
-            Message::Pong(_) => {
-                self.alive();
+impl Line {
+    pub(super) async fn hear(&mut self, heard: Heard) -> Result<(), Ending> {
+        let text = match heard {
+            Heard::Text(text) => text,
+            Heard::Pong(answer) => {
+                probe_of(&answer).into_iter().for_each(|probe| self.answered(probe));
                 return Ok(());
             }
-            // The answer to a close goes out when the stream is read to its end.
-            Message::Binary(_) | Message::Ping(_) | Message::Frame(_) | Message::Close(_) => return Ok(()),
+            Heard::Binary | Heard::Room | Heard::Draining => return Ok(()),
+            Heard::Ended(end) => return Err(end.into()),
         };
-        if self.life.is_revoked() {
-            return Err(Ending::Revoked);
-        }
         self.alive();
         self.pulse.listens_at = None;
         match asks::read(&text) {
@@ -73,7 +73,7 @@ impl Socket {
             approvals: has(APPROVALS),
         };
         if let Some(name) = connect.device_name {
-            self.door.name_device(self.life.caller(), name).await;
+            self.door.name_device(self.socket.caller(), name).await;
         }
         let known = [ABORTED, SPLIT_QUEUE_CODES, APPROVALS].into_iter().filter(|name| has(name));
         self.say(Word::Connected(Connected {
@@ -84,7 +84,7 @@ impl Socket {
     }
 
     async fn decide(&mut self, decide: Decide) -> Result<(), Ending> {
-        if !self.life.caller().may(Scope::ApprovalsDecide) {
+        if !self.socket.caller().may(Scope::ApprovalsDecide) {
             return self.refuse(plain("FORBIDDEN", "Forbidden — this key lacks approvals:decide"));
         }
         let nothing = || plain("APPROVAL_NOT_FOUND", "There is no such approval in this session");

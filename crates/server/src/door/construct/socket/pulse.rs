@@ -1,38 +1,47 @@
-//! What a socket does in its own time: pings, inputs that waited too long, its credential's end.
+//! What a socket does in its own time: inputs that waited too long, and what was seen of what it was sent.
 
 use std::time::Duration;
 
-use moongate_protocol::InputId;
+use moongate_protocol::{InputId, SessionId};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite;
 
-use super::{Ending, Own, Socket};
-use crate::life::Sign;
+use super::{Ending, Line, Own};
+use crate::door::construct::{out::Out, settings::Timing};
 
-/// Pings without an answer after which a socket is given up.
-const UNANSWERED: u32 = 2;
-/// Longest sleep without anything due.
-const LONG: Duration = Duration::from_secs(3600);
+/// When a client is one that listens, and what it was shown.
+pub(super) struct Pulse {
+    /// When a client that said nothing is one that listens.
+    pub(super) listens_at: Option<Instant>,
+    /// The end of a turn that was sent and that no sign of life followed yet, and the probe after it.
+    shown: Option<(u64, (SessionId, u64))>,
+    probes: u64,
+}
 
-impl Socket {
-    pub(super) fn due(&self) -> Instant {
-        let due = [Some(self.pulse.next), self.pulse.listens_at, self.chat.deadline()];
-        due.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + LONG)
+impl Pulse {
+    pub(super) fn new(timing: Timing) -> Self {
+        let listens_at = Some(Instant::now() + Duration::from_secs(timing.first_frame_secs));
+        Self { listens_at, shown: None, probes: 0 }
     }
 
-    /// Does what is due: pings, and inputs that waited too long.
+    /// The end of a turn is on its way; what goes after it to learn whether it arrived.
+    pub(super) fn shows(&mut self, end: (SessionId, u64)) -> Out {
+        self.probes += 1;
+        self.shown = Some((self.probes, end));
+        Out::Probe(self.probes)
+    }
+}
+
+impl Line {
+    /// When something is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.pulse.listens_at, self.chat.deadline()].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
     pub(super) async fn tick(&mut self) -> Result<(), Ending> {
         let now = Instant::now();
         if self.pulse.listens_at.take_if(|at| *at <= now).is_some() {
             tracing::debug!("a chat socket only listens so far");
-        }
-        if self.pulse.next <= now {
-            if self.pulse.unanswered >= UNANSWERED {
-                return Err(Ending::Gone);
-            }
-            self.pulse.unanswered += 1;
-            self.pulse.next = now + Duration::from_secs(self.door.settings.timing.ping_secs);
-            self.out.ping();
         }
         let late = |own: &Own| own.deadline.is_some_and(|deadline| deadline <= now);
         let late: Vec<InputId> =
@@ -48,29 +57,24 @@ impl Socket {
         Ok(())
     }
 
-    pub(super) fn heed(&mut self, sign: Sign) -> Result<(), Ending> {
-        match sign {
-            Sign::Beat | Sign::Draining => Ok(()),
-            Sign::Over if self.door.app().closing().is_cancelled() => Err(Ending::Away),
-            Sign::Over => Err(Ending::Revoked),
+    /// A probe was answered: what was sent before it was seen.
+    pub(super) fn answered(&mut self, probe: u64) {
+        if let Some((_, end)) = self.pulse.shown.take_if(|(sent, _)| *sent <= probe) {
+            self.seen(end);
         }
     }
 
-    pub(super) fn sent(&mut self, sent: Result<Option<u64>, tungstenite::Error>) -> Result<(), Ending> {
-        let ended = sent.map_err(|_| Ending::Gone)?;
-        let session = self.chat.attached.as_ref().map(|attached| attached.handle.id());
-        if let Some(shown) = session.zip(ended) {
-            self.pulse.shown = Some(shown);
-        }
-        Ok(())
-    }
-
-    /// The client showed that it lives: what it was sent before was seen.
+    /// The client says something: it saw what was written before, as far as all of it was.
     pub(super) fn alive(&mut self) {
-        self.pulse.unanswered = 0;
-        if let Some((session, seq)) = self.pulse.shown.take() {
-            let kept = Duration::from_secs(self.door.settings.timing.late_answer_secs);
-            self.door.seen.mark(session, seq, self.door.now(), kept);
+        if self.backlog.is_empty()
+            && self.socket.is_all_written()
+            && let Some((_, end)) = self.pulse.shown.take()
+        {
+            self.seen(end);
         }
+    }
+
+    fn seen(&self, (session, seq): (SessionId, u64)) {
+        self.door.saw(session, seq);
     }
 }

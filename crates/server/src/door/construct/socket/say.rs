@@ -1,19 +1,19 @@
 //! Messages: what a person says on a socket becomes an input, or a refusal.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use moongate_core::{Accepted, Refusal, Scope, SessionHandle};
-use moongate_protocol::{ApprovalId, Decision, ErrorCode, Idempotency, InputId, Metadata, NewInput, Part};
+use moongate_protocol::{ApprovalId, Decision, ErrorCode, Idempotency, Metadata, NewInput, Part, Seq};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::{Attached, Ending, Own, Socket, hear::resolve};
+use super::{Attached, Ending, Line, Own, hear::resolve};
 use crate::door::construct::{
     Construct,
     asks::{DecisionWord, Said},
     attach,
-    fold::{ATTACHMENTS, SessionFold, Told},
-    frames::{self, OperatorStatus, Phase, Problem, Word},
+    fold::{ATTACHMENTS, Counts, SessionFold, Told},
+    frames::{self, Frame, OperatorStatus, Phase, Problem, Word},
     hints,
     problems::{self, Busy, plain},
     summary::{self, Typed},
@@ -26,7 +26,7 @@ const PAGE: &str = "page_context";
 /// Longest page name that is kept, in bytes.
 const PAGE_BYTES: usize = 1024;
 
-impl Socket {
+impl Line {
     pub(super) async fn message(&mut self, said: Said) -> Result<(), Ending> {
         if self.door.settings.text_approvals
             && let Some(typed) = summary::typed(&said.content)
@@ -45,26 +45,29 @@ impl Socket {
     }
 
     async fn submit(&mut self, said: Said) -> Result<(), Problem> {
-        let caller = self.life.caller().clone();
+        let caller = self.socket.caller().clone();
         if !caller.may(Scope::SessionsWrite) {
             return Err(plain("FORBIDDEN", "Forbidden — this key lacks sessions:write"));
         }
-        if let Some(wait) = self.door.inputs.take(&caller) {
+        if let Err(wait) = self.door.inputs.take(caller.key()) {
             let mut problem = plain("RATE_LIMITED", "Too many messages; try again later");
             (problem.retryable, problem.retry_after) = (true, Some(seconds(wait)));
             return Err(problem);
         }
-        let store = self.door.app().gateway().store();
-        let mut parts = uploads::parts(&**store, &caller, &self.chat.id, &said.attachments).await?;
+        let place = uploads::place(&caller, &self.chat.id).map_err(|refusal| self.refused(&refusal))?;
+        let mut parts = self.door.parts(&place, &said.attachments).await?;
         if !said.content.trim().is_empty() {
             parts.insert(0, Part::text(said.content.clone()));
         }
         let handle = self.session().await.map_err(|refusal| self.refused(&refusal))?;
-        let client = said.client_message_id.clone();
+        let (client, files) = (said.client_message_id.clone(), said.attachments.clone());
         let input = self.input(said, parts);
         let before = handle.head();
-        let accepted = handle.submit(input).await.map_err(|refusal| self.refused(&refusal))?;
+        let gate = Some(self.door.turns.gate(caller.key()));
+        let accepted = handle.submit_behind(input, gate).await;
+        let accepted = accepted.map_err(|refusal| self.refused(&refusal))?;
         self.chat.spoken = true;
+        self.door.use_uploads(&place, &files).await;
         let again = accepted.position.epoch == before.epoch && accepted.position.seq <= before.seq;
         if again && client.is_some() {
             return self.repeat(&handle, &accepted, client).await.map_err(|_| storage());
@@ -82,7 +85,7 @@ impl Socket {
         if let Some(attached) = &self.chat.attached {
             return Ok(attached.handle.clone());
         }
-        let caller = self.life.caller().clone();
+        let caller = self.socket.caller().clone();
         let found = self.door.find(&caller, &self.chat.id).await?;
         let handle = match found {
             Some(handle) => handle,
@@ -135,8 +138,8 @@ impl Socket {
             epoch: accepted.position.epoch.to_string(),
         });
         self.say(word).map_err(drop)?;
-        for told in last_frames(&self.door, handle, accepted.input).await.map_err(drop)? {
-            self.tell(told, true).map_err(drop)?;
+        for told in last_frames(&self.door, handle, accepted).await.map_err(drop)? {
+            self.tell(told, true);
         }
         Ok(())
     }
@@ -180,7 +183,7 @@ impl Socket {
             (false, Decision::Approve) => DecisionWord::Approve,
             (false, Decision::Deny) => DecisionWord::Deny,
         };
-        let done = match self.life.caller().may(Scope::ApprovalsDecide) {
+        let done = match self.socket.caller().may(Scope::ApprovalsDecide) {
             true => resolve(attached, typed.approval, word).await.is_ok(),
             false => false,
         };
@@ -211,9 +214,9 @@ impl Socket {
         }
         for told in told {
             let decided = decides(&told);
-            self.tell(told, false)?;
+            self.tell(told, false);
             if decided {
-                self.say(status.clone())?;
+                self.backlog.push_back(Frame::bare(status.clone()).into());
             }
         }
         Ok(())
@@ -224,20 +227,23 @@ impl Socket {
 async fn last_frames(
     door: &Door<Construct>,
     handle: &SessionHandle,
-    input: InputId,
+    accepted: &Accepted,
 ) -> Result<Vec<Told>, moongate_core::StoreError> {
-    let mut fold = SessionFold::new(door.app().gateway().catalog().models.clone());
+    let mut fold = SessionFold::new(door.app().gateway().catalog().models.clone(), Counts::default());
     let (mut told, mut turn, mut found) = (Vec::new(), None, Vec::new());
-    attach::read(handle, |body| {
+    let before = Seq(accepted.position.seq.0.saturating_sub(1));
+    attach::read(handle, before, |body| {
         fold.take(body, &mut told);
         told.clear();
-        if fold.turn().is_some_and(|running| running.input == Some(input)) {
+        if fold.turn().is_some_and(|running| running.input == Some(accepted.input)) {
             turn = fold.turn().map(|running| running.id);
         }
-        if let Some(ending) = fold.ending().filter(|ending| Some(ending.turn) == turn)
-            && found.is_empty()
-        {
-            found.clone_from(&ending.told);
+        match fold.ending().filter(|ending| Some(ending.turn) == turn) {
+            Some(ending) => {
+                found.clone_from(&ending.told);
+                ControlFlow::Break(())
+            }
+            None => ControlFlow::Continue(()),
         }
     })
     .await?;
