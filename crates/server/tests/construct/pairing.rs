@@ -184,7 +184,9 @@ async fn c27_codes_are_never_public() {
         let forbidden = json!({ "error": "Forbidden — this key lacks keys:manage", "code": "forbidden" });
         assert_eq!((got.status, got.body), (403, forbidden));
         let kit = Kit::with(mount, Setup::default(), |settings| settings.pairing.enabled = false).await;
-        assert_eq!(kit.post("/api/pairing/initiate", None).await.status, 503);
+        let got = kit.post("/api/pairing/initiate", None).await;
+        assert_eq!((got.status, &got.body["code"]), (503, &json!("pairing_disabled")));
+        assert!(got.body["retry_after"].is_u64() && got.head.contains("retry-after:"));
         let got = kit.post("/admin/paircode/new", None).await;
         assert_eq!((got.status, &got.body["success"]), (400, &json!(false)));
     }

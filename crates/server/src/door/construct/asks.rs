@@ -20,8 +20,18 @@ pub(super) enum Ask {
     Connect(Connect),
     Message(Said),
     Decide(Decide),
-    Cancel(Option<TurnId>),
+    Cancel(Which),
     Ping,
+}
+
+/// Which turn is to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Whichever runs.
+    Any,
+    This(TurnId),
+    /// What was named is no turn.
+    None,
 }
 
 /// Fields of a wrong form are as if they were not there.
@@ -67,7 +77,10 @@ pub(super) fn read(text: &str) -> Result<Ask, Box<Problem>> {
         Some("connect") => Ok(Ask::Connect(connect(&fields))),
         Some("message") => message(&fields).map(Ask::Message),
         Some("approval_response") => decide(&fields).map(Ask::Decide),
-        Some("cancel") => Ok(Ask::Cancel(text_of("turn_id").and_then(|id| id.parse().ok()))),
+        Some("cancel") => Ok(Ask::Cancel(match text_of("turn_id") {
+            Some(id) => id.parse().map_or(Which::None, Which::This),
+            None => Which::Any,
+        })),
         Some("ping") => Ok(Ask::Ping),
         other => {
             let kind: String = other.unwrap_or_default().chars().take(TYPE_CHARS).collect();
@@ -168,6 +181,15 @@ mod tests {
         });
         let expected = Connect { device_name: Some("tablet".into()), ..Connect::default() };
         assert_eq!(read(&frame.to_string()), Ok(Ask::Connect(expected)));
+    }
+
+    #[test]
+    fn a_cancel_of_what_is_no_turn_stops_none() {
+        assert_eq!(read(r#"{"type":"cancel"}"#), Ok(Ask::Cancel(Which::Any)));
+        assert_eq!(read(r#"{"type":"cancel","turn_id":"x"}"#), Ok(Ask::Cancel(Which::None)));
+        let turn = TurnId::from_bits(7);
+        let frame = json!({ "type": "cancel", "turn_id": turn }).to_string();
+        assert_eq!(read(&frame), Ok(Ask::Cancel(Which::This(turn))));
     }
 
     #[test]

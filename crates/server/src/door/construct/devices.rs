@@ -78,11 +78,15 @@ struct CodeBody {
     pairing_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
 }
 
 impl CodeBody {
     fn of(code: Option<String>, message: Option<&'static str>) -> Self {
-        Self { success: true, pairing_required: true, pairing_code: code, message }
+        Self { success: true, pairing_required: true, pairing_code: code, message, error: None, why: None }
     }
 }
 
@@ -103,8 +107,8 @@ pub(super) async fn new_code(State(door): State_, caller: Authenticated, client:
     match door.issue(&caller, client, false, None).await {
         Ok((code, _)) => ok(&CodeBody::of(Some(code), Some("New pairing code generated"))),
         Err(NoCode::Disabled) => {
-            let message = Some("Pairing is off");
-            let body = CodeBody { success: false, ..CodeBody::of(None, message) };
+            let (message, why) = (Some("Pairing is off"), Some("pairing_disabled"));
+            let body = CodeBody { success: false, error: message, why, ..CodeBody::of(None, message) };
             Ok(json(StatusCode::BAD_REQUEST, &body))
         }
         Err(NoCode::TooMany) => Err(door.too_many_codes()),

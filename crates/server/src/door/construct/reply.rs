@@ -14,6 +14,9 @@ use crate::{
     reply::{Failure, json},
 };
 
+/// When to come again where nobody knows better.
+const LATER: Duration = Duration::from_secs(5);
+
 /// What every route answers.
 pub(super) type Reply<T = Response> = Result<T, Trouble>;
 
@@ -74,9 +77,10 @@ impl Trouble {
         Self { more: more.into(), ..self }
     }
 
-    /// Whole seconds, rounded up: never earlier than asked for.
+    /// Whole seconds, rounded up: never earlier than asked for. Who has to come later is always told when.
     fn seconds(&self) -> Option<u64> {
-        let wait = self.retry_after?;
+        let comes_later = matches!(self.status.as_u16(), 429 | 503);
+        let wait = self.retry_after.or(comes_later.then_some(LATER))?;
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 }

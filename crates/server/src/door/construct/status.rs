@@ -16,12 +16,7 @@ use super::{
     sessions::{mine, require},
     turn::split_name,
 };
-use crate::{
-    caller::Authenticated,
-    door::shared::{Dialect as _, Door},
-    guard::Client,
-    reply::json,
-};
+use crate::{caller::Authenticated, door::shared::Door, guard::Client, reply::json};
 
 /// Sessions that are looked at for what they cost, and for events.
 const SESSIONS: usize = 5_000;
@@ -116,7 +111,7 @@ pub(super) async fn status(State(door): State_, client: Client, headers: HeaderM
         locale: "en",
         memory_backend: "log",
         paired,
-        channels: BTreeMap::from([(Construct::NAME, true), ("native", true)]),
+        channels: door.app().doors().names().chain(["native"]).map(|door| (door, true)).collect(),
         health: door.runtime(true),
         version: env!("CARGO_PKG_VERSION"),
         status: "running",

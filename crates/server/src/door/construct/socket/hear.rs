@@ -6,7 +6,7 @@ use moongate_protocol::{ApprovalId, Cancel, Decision, ErrorCode, RememberRule, R
 use super::{Capabilities, Ending, Line, Opening};
 use crate::door::{
     construct::{
-        asks::{self, Ask, Connect, Decide, DecisionWord},
+        asks::{self, Ask, Connect, Decide, DecisionWord, Which},
         attach::Attached,
         fold::decided,
         frames::{ApprovalResolved, Connected, Problem, Word},
@@ -50,7 +50,12 @@ impl Line {
             Ask::Connect(connect) => self.connect(connect).await,
             Ask::Message(said) => self.message(said).await,
             Ask::Decide(decide) => self.decide(decide).await,
-            Ask::Cancel(turn) => {
+            Ask::Cancel(which) => {
+                let turn = match which {
+                    Which::Any => None,
+                    Which::This(turn) => Some(turn),
+                    Which::None => return Ok(()),
+                };
                 if let Some(attached) = &self.chat.attached {
                     // A turn that ended by itself needs no stopping.
                     drop(attached.handle.cancel(Cancel { turn, clear_queue: false }).await);
