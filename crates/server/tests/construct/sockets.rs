@@ -223,8 +223,8 @@ async fn c23_a_key_in_the_query_is_in_no_log() {
         assert_eq!(refused(kit.open(&bad, &protocols).await), 400);
         let audit = kit.gateway.disk().audit_entries(&"default".parse().unwrap(), 1000).await.unwrap();
         drop(guard);
-        let (text, secret) = (sink.text(), kit.key.rsplit('_').next().unwrap());
-        assert!(text.contains("moongate"), "something was logged");
+        let (text, secret) = (sink.text(), &kit.key[kit.key.len() - 16..]);
+        assert!(text.contains("moongate_"), "something was logged");
         assert!(!text.contains(secret) && !format!("{audit:?}").contains(secret));
     }
 }
