@@ -1,6 +1,6 @@
 //! What must not come back, on sockets.
 
-use moongate_testkit::{Gate, Script, Setup};
+use moongate_testkit::{Gate, MODEL, Script, ScriptedModel, Setup};
 use serde_json::{Value, json};
 
 use crate::{
@@ -189,6 +189,36 @@ async fn c20_replay_and_live_have_no_gap_and_no_repeat() {
             let mut lost = kit.chat(&format!("session_id=s&last_seq={last_seq}&epoch={epoch}")).await;
             assert_eq!(lost.next().await["reset"], true);
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_summary_stands_for_is_told_whenever_a_socket_came() {
+    /// Turns before the one that finds the window full.
+    const TURNS: u64 = 6;
+    for mount in MOUNTS {
+        let model = ScriptedModel::new(MODEL.parse().unwrap()).with_window(1_000);
+        let kit = Kit::with(mount, Setup::default().model(model), |_| {}).await;
+        kit.scripts((1..TURNS).map(|_| Script::new().text("an answer").usage(10, 5).end()));
+        kit.scripts([
+            Script::new().text("Fine.").usage(790, 10).end(),
+            Script::new().text("They talked.").usage(800, 20).end(),
+            Script::new().text("Goodbye.").usage(100, 5).end(),
+        ]);
+        let mut early = kit.joined("s").await;
+        for _ in 0..TURNS {
+            early.message("say something").await;
+            early.until("done").await;
+        }
+        let mut late = kit.joined("s").await;
+        late.message("the last straw").await;
+        let told = late.until("history_trimmed").await.pop().unwrap();
+        assert_eq!(early.until("history_trimmed").await.pop().unwrap(), told);
+        let (dropped, kept) =
+            (told["dropped_messages"].as_u64().unwrap(), told["kept_turns"].as_u64().unwrap());
+        assert!(dropped > 0 && kept > 0, "{told}");
+        assert_eq!(dropped.div_ceil(2) + kept, TURNS + 1, "{told}");
+        assert_has(late.until("done").await.last().unwrap(), &json!({ "full_response": "Goodbye." }));
     }
 }
 
