@@ -25,7 +25,14 @@ use super::{
     out::{self, Out},
     problems::{self, Busy},
 };
-use crate::door::shared::{Door, socket::Socket};
+use crate::door::shared::{
+    Door,
+    socket::{End, Socket},
+};
+
+/// Frames that may wait for room: what one step of reading a log gives, and answers. A client that asks for more
+/// than that does not read.
+const BACKLOG: usize = 4096;
 
 /// What the client can do with frames the old one did not know.
 #[derive(Clone, Copy, Debug, Default)]
@@ -254,8 +261,16 @@ impl Line {
         attached.map_or_else(String::new, |attached| attached.handle.head().epoch.to_string())
     }
 
-    /// Answers the client, before what waits for room.
+    /// Answers the client, after what waits for room.
     fn say(&mut self, word: Word) -> Result<(), Ending> {
-        Ok(self.socket.say(Frame::bare(word).into())?)
+        let frame = Frame::bare(word).into();
+        if self.backlog.is_empty() && self.socket.has_room() {
+            self.socket.add(frame);
+        } else if self.backlog.len() < BACKLOG {
+            self.backlog.push_back(frame);
+        } else {
+            return Err(End::Slow.into());
+        }
+        Ok(())
     }
 }

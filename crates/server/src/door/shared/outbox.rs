@@ -57,8 +57,10 @@ impl<F: Outgoing> Outbox<F> {
     /// # Errors
     /// When it is too much all the same.
     pub(crate) fn push(&mut self, frame: F) -> Result<(), Full> {
+        let is_alone = self.frames.is_empty();
         self.add(frame);
-        if self.is_within() {
+        // One frame may be larger than all that may wait.
+        if is_alone || self.is_within() {
             return Ok(());
         }
         self.merge();
@@ -101,10 +103,8 @@ impl<F: Outgoing> Outbox<F> {
         (self.frames, self.bytes) = (VecDeque::new(), 0);
     }
 
-    /// The frame that goes out next may be larger than all that may wait behind it.
     fn is_within(&self) -> bool {
-        let first = self.frames.front().map_or(0, Outgoing::size);
-        self.frames.len() <= self.most_frames && self.bytes - first <= self.most_bytes
+        self.frames.len() <= self.most_frames && self.bytes <= self.most_bytes
     }
 
     fn is_half_empty(&self) -> bool {
@@ -164,8 +164,11 @@ mod tests {
         assert_eq!(outbox.push(Piece("tool", "x".into())), Err(Full));
         outbox.clear();
         outbox.push(Piece("tool", "x".repeat(200))).unwrap();
-        outbox.push(Piece("tool", "x".repeat(100))).unwrap();
         assert_eq!(outbox.push(Piece("tool", "x".into())), Err(Full));
+        // A text that is not read grows no further than everything else.
+        outbox.clear();
+        outbox.push(Piece("text", "x".repeat(60))).unwrap();
+        assert_eq!(outbox.push(Piece("text", "x".repeat(60))), Err(Full));
     }
 
     #[test]
