@@ -1,22 +1,14 @@
-//! What was said before a session began here, as the events its log begins with.
+//! What was said elsewhere, before a session began here or since, as events of its log.
 
 use bytes::Bytes;
 use moongate_protocol::{
     AgentSnapshot, BlobHash, ErrorCode, Event, InputAccepted, InputId, ItemId, MessageCompleted, Metadata,
-    Overlap, Overrides, Part, Principal, Role, StopReason, TurnCompleted, TurnId, TurnStarted, UsageTotal,
+    Overlap, Overrides, Part, Principal, Role, Said, StopReason, TurnCompleted, TurnId, TurnStarted,
+    UsageTotal,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{Fence, Ids, NewSession, Refusal, limits::HISTORY_MESSAGES};
-
-/// One message of a conversation that was held elsewhere.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Said {
-    /// Who said it. Results of calls are a person's.
-    pub role: Role,
-    /// What was said.
-    pub parts: Vec<Part>,
-}
 
 /// How a session begins that does not begin empty.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +32,7 @@ pub fn blob_hash(bytes: &[u8]) -> BlobHash {
 /// When it is too long, or somebody says what only others can.
 pub(crate) fn check(history: &[Said]) -> Result<(), Refusal> {
     if history.len() > HISTORY_MESSAGES {
-        let message = format!("a conversation begins with at most {HISTORY_MESSAGES} messages");
+        let message = format!("at most {HISTORY_MESSAGES} messages are taken in at once");
         return Err(Refusal::new(ErrorCode::TooLarge, message));
     }
     let fits = |said: &Said| {

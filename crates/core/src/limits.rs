@@ -34,7 +34,7 @@ pub const TOOL_OUTPUT_SHOWN_BYTES: usize = 64 * 1024;
 pub const CLIENT_TOOLS: usize = 128;
 /// Bytes of those tools' descriptions and schemas: they are in the log, and in every prompt of their turn.
 pub const CLIENT_TOOL_BYTES: usize = 256 * 1024;
-/// Messages a session may begin with that were said elsewhere: they are one transaction.
+/// Messages that were said elsewhere and are taken in at once: they are one transaction.
 pub const HISTORY_MESSAGES: usize = 10_000;
 /// Bytes of one answer, text and reasoning together: far beyond any model's limit.
 pub const ANSWER_BYTES: usize = 16 * 1024 * 1024;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     AgentName, ApprovalId, Decision, IdempotencyKey, InputId, Metadata, Overlap, Overrides, Part,
-    PolicyPreset, QuestionId, RememberRule, Seq, ToolSpec, TurnId,
+    PolicyPreset, QuestionId, RememberRule, Role, Seq, ToolSpec, TurnId,
 };
 
 /// One request to a session's actor. Decided purely, answered when its events are on disk.
@@ -12,6 +12,8 @@ use crate::{
 pub enum Command {
     /// Say something.
     Submit(NewInput),
+    /// Take in what was said elsewhere, oldest first. Nothing of it is answered.
+    TakeIn(Vec<Said>),
     /// Take a waiting input back.
     Withdraw(InputId),
     /// Stop the running turn.
@@ -48,6 +50,15 @@ pub struct NewInput {
     /// Refused when more inputs than this would run or wait in the session, this one included; only the server's
     /// own bound when absent.
     pub queue_limit: Option<usize>,
+}
+
+/// One message of a conversation that was held elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// Who said it. Results of calls are a person's.
+    pub role: Role,
+    /// What was said.
+    pub parts: Vec<Part>,
 }
 
 /// A submission's client-chosen name and the hash of what was submitted.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use moongate_protocol::{
     Cancel, CancelReason, Command, ErrorCode, Event, InputAccepted, InputId, InputWithdrawn, NewInput,
-    Overlap, Part, Principal, SessionDeleted, SessionPatch, SessionUpdated, TurnCancelled, TurnId,
+    Overlap, Part, Principal, Said, SessionDeleted, SessionPatch, SessionUpdated, TurnCancelled, TurnId,
     TurnStarted,
 };
 
 use super::{approvals, open_calls, state::State};
 use crate::{
-    Catalog, Fence, Ids, Limits, Refusal,
+    Catalog, Fence, Ids, Limits, Refusal, history,
     limits::{INPUT_PARTS, INPUT_TEXT_BYTES, METADATA_BYTES, TITLE_BYTES},
 };
 
@@ -65,6 +65,7 @@ impl Decision {
 pub(crate) fn decide(state: &State, command: &Command, context: &Context<'_>) -> Result<Decision, Refusal> {
     match command {
         Command::Submit(input) => submit(state, input, context),
+        Command::TakeIn(said) => take_in(state, said, context),
         Command::Withdraw(input) => withdraw(state, *input, context.by),
         Command::Cancel(cancel) | Command::Abort(cancel) => cancel_turn(state, *cancel, context.by),
         Command::Update(patch) => update(patch, context),
@@ -91,9 +92,8 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
         return Err(Refusal::new(ErrorCode::Unprocessable, message));
     }
     let busy = state.turn.is_some();
-    if input.overlap == Overlap::Reject && (busy || !state.view().queue.is_empty()) {
-        let wait = std::time::Duration::from_secs(1);
-        return Err(Refusal::later(ErrorCode::Busy, "a turn is running", wait));
+    if input.overlap == Overlap::Reject {
+        check_idle(state)?;
     }
     let waiting = state.view().queue.len();
     let present = waiting + usize::from(busy);
@@ -131,6 +131,23 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
         _ => TurnChange::Keep,
     };
     Ok(Decision { events, change, input: Some(id), already: false })
+}
+
+fn check_idle(state: &State) -> Result<(), Refusal> {
+    if state.turn.is_none() && state.view().queue.is_empty() {
+        return Ok(());
+    }
+    let wait = std::time::Duration::from_secs(1);
+    Err(Refusal::later(ErrorCode::Busy, "a turn is running", wait))
+}
+
+/// What was said elsewhere becomes turns that are over, after all that is there.
+fn take_in(state: &State, said: &[Said], context: &Context<'_>) -> Result<Decision, Refusal> {
+    history::check(said)?;
+    check_idle(state)?;
+    let agent = context.catalog.agent(&state.view().agent)?.snapshot(None, state.view().policy);
+    let writer = history::Writer { ids: context.ids, by: context.by, agent, fence: context.fence };
+    Ok(Decision::only(writer.write(said.to_vec())))
 }
 
 fn check_input(input: &NewInput) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 use moongate_protocol::{
     Answer, BlobHash, Cancel, Command, Envelope, Event, InputId, MessageView, NewInput, Position, Principal,
-    Resolve, Role, Seq, SessionPatch, SessionView, TurnId,
+    Resolve, Role, Said, Seq, SessionPatch, SessionView, TurnId,
 };
 use tokio::sync::oneshot;
 
@@ -26,6 +26,15 @@ pub struct Accepted {
     pub position: Position,
     /// Inputs that wait, this one included if it does.
     pub queue_length: usize,
+}
+
+/// Where the log has what was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenIn {
+    /// Its first event.
+    pub first: Seq,
+    /// Its last event.
+    pub last: Seq,
 }
 
 /// A cancel that is on disk.
@@ -99,6 +108,20 @@ impl SessionHandle {
         let done = self.command_behind(Command::Submit(input), gate).await?;
         let input = done.input.ok_or_else(lost)?;
         Ok(Accepted { input, position: done.position, queue_length: done.queue_length })
+    }
+
+    /// Takes in what was said elsewhere, after all that is there. Nothing of it is answered; it is on disk when
+    /// this is.
+    ///
+    /// # Errors
+    /// `busy` while a turn runs or an input waits, `invalid_request` when somebody says what only others can.
+    pub async fn take_in(&self, said: Vec<Said>) -> Result<TakenIn, Refusal> {
+        self.require(Scope::SessionsWrite)?;
+        if self.shared.draining.is_cancelled() {
+            return Err(crate::gateway::going_away());
+        }
+        let done = self.command(Command::TakeIn(said)).await?;
+        Ok(TakenIn { first: done.position.seq, last: done.view.head.seq })
     }
 
     /// Takes a waiting input back.

@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 pub use self::{
     gates::Gate,
-    handle::{Accepted, Cancelled, SessionHandle},
+    handle::{Accepted, Cancelled, SessionHandle, TakenIn},
 };
 use crate::{Store, feed::Feed};
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moongate_core::{
-    Beginning, ListQuery, PromptMessage, Said, StoreError, UsageGroup, blob_hash, limits::HISTORY_MESSAGES,
+    Beginning, ListQuery, PromptMessage, StoreError, UsageGroup, blob_hash, limits::HISTORY_MESSAGES,
 };
-use moongate_protocol::{BlobRef, ErrorCode, Part, Role, SessionId, Timestamp, ToolSpec};
+use moongate_protocol::{BlobRef, ErrorCode, Part, Role, Said, SessionId, Timestamp, ToolSpec};
 use moongate_testkit::{Client, Gate, Script, Setup, TestGateway, bob, caller, says, validators::validate};
 use serde_json::json;
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use moongate_core::{Ids, Said};
-use moongate_protocol::{CallId, ItemId, Part, Role};
+use moongate_core::Ids;
+use moongate_protocol::{CallId, ItemId, Part, Role, Said};
 use serde_json::Value;
 
 use super::failure::{Fault, Reply};
