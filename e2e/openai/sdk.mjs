@@ -1,18 +1,73 @@
 // The official Node SDK, OpenAI's agents framework and the AI SDK against Moongate's OpenAI door.
 //
-// MOONGATE_E2E_URL and MOONGATE_E2E_KEY say where it is; its default agent is the built-in demo model.
+// Usage: sdk.mjs MOONGATE: starts that program on a free port with a data folder of its own and the built-in demo
+// model, and ends it. Each check is a function; the first that fails ends the run.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { createOpenResponses } from "@ai-sdk/open-responses";
 import { Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, tool } from "@openai/agents";
 import { streamText } from "ai";
 import OpenAI from "openai";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { z } from "zod";
 
-const baseURL = process.env.MOONGATE_E2E_URL;
-const apiKey = process.env.MOONGATE_E2E_KEY;
 const MODEL = "moongate/default";
+const PNG =
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/** Moongate on a port of its own; it can be killed and started again on the same data. */
+class Server {
+  constructor(program, port) {
+    this.folder = mkdtempSync(join(tmpdir(), "moongate-e2e-"));
+    const config = join(this.folder, "moongate.toml");
+    writeFileSync(config, '[agents.default]\nmodel = "builtin/demo"\n');
+    this.data = join(this.folder, "data");
+    this.command = [program, "--config", config, "--data", this.data, "--listen", `127.0.0.1:${port}`, "serve"];
+    this.address = `http://127.0.0.1:${port}`;
+    process.on("exit", () => {
+      this.process?.kill("SIGKILL");
+      rmSync(this.folder, { recursive: true, force: true });
+    });
+  }
+
+  async start() {
+    const [program, ...args] = this.command;
+    this.process = spawn(program, args, { stdio: "ignore" });
+    for (let tries = 600; tries > 0; tries -= 1) {
+      const answer = await fetch(`${this.address}/healthz`).catch(() => null);
+      if (answer?.ok) break;
+      await sleep(50);
+    }
+    this.key = readFileSync(join(this.data, "admin.key"), "utf8").trim();
+  }
+
+  async kill() {
+    const ended = once(this.process, "exit");
+    this.process.kill("SIGKILL");
+    await ended;
+  }
+}
+
+async function freePort() {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address();
+  listener.close();
+  return port;
+}
+
+const server = new Server(process.argv[2], await freePort());
+await server.start();
+const baseURL = `${server.address}/openai/v1`;
+const apiKey = server.key;
 const client = new OpenAI({ baseURL, apiKey });
 
 const user = (content) => [{ role: "user", content }];
@@ -63,6 +118,23 @@ const checks = {
     assert.match(said, /rain in Oslo[\s\S]*rain in Rome/);
   },
 
+  async "chat with an image"() {
+    const content = [
+      { type: "text", text: "look" },
+      { type: "image_url", image_url: { url: `data:image/png;base64,${PNG}` } },
+    ];
+    const answer = await client.chat.completions.create({ model: MODEL, messages: user(content) });
+    assert.match(answer.choices[0].message.content, /1 image/);
+  },
+
+  async retries() {
+    const began = performance.now();
+    const busy = client.withOptions({ maxRetries: 2 }).chat.completions;
+    const ask = async () => await busy.create({ model: MODEL, messages: user("/fail overloaded") });
+    await assert.rejects(ask, OpenAI.InternalServerError);
+    assert(performance.now() - began > 500, "it tried again");
+  },
+
   async errors() {
     const once = client.withOptions({ maxRetries: 0 });
     const refused = [
@@ -90,6 +162,57 @@ const checks = {
     await assert.rejects(client.responses.retrieve(second.id), OpenAI.NotFoundError);
   },
 
+  async background() {
+    let made = await client.responses.create({ model: MODEL, input: "/slow 20\n/long 40", background: true });
+    while (["queued", "in_progress"].includes(made.status)) {
+      await sleep(50);
+      made = await client.responses.retrieve(made.id);
+    }
+    assert.match(made.output_text, /word40\.$/);
+  },
+
+  async "resume after a restart"() {
+    const pieces = (events) => events.filter((event) => event.type === "response.output_text.delta");
+    const some = async (stream) => {
+      const seen = [];
+      for await (const event of stream) {
+        seen.push(event);
+        if (pieces(seen).length > 5) break;
+      }
+      return seen;
+    };
+    const asked = { model: MODEL, input: "/slow 30\n/long 80", background: true, stream: true };
+    const seen = await some(await client.responses.create(asked));
+    const { id } = seen[0].response;
+    const after = (events) => ({ stream: true, starting_after: events.at(-1).sequence_number });
+    const more = await some(await client.responses.retrieve(id, after(seen)));
+    const text = pieces([...seen, ...more]).map((event) => event.delta).join("");
+    assert("word1 word2 word3 word4 word5 word6 word7 word8 word9 word10".startsWith(text.slice(0, 60).trim()), text);
+    await server.kill();
+    await server.start();
+    const rest = [];
+    for await (const event of await client.responses.retrieve(id, after(more))) rest.push(event);
+    assert.equal(rest.at(-1).type, "response.completed");
+    const written = pieces(rest).map((event) => event.delta).join("");
+    assert.equal(written, rest.at(-1).response.output[0].content[0].text);
+    assert.match(written, /^word1 [\s\S]*word80\.$/);
+  },
+
+  async websocket() {
+    const socket = new ResponsesWS(client);
+    let previous;
+    for (const store of [true, false, false]) {
+      const ended = once(socket, "response.completed", { signal: AbortSignal.timeout(30_000) });
+      socket.send({ type: "response.create", model: MODEL, input: "hello", store, previous_response_id: previous });
+      const [{ response }] = await ended;
+      const said = response.output[0].content[0].text;
+      assert.match(said, /> hello/);
+      previous = response.id;
+      if (!store) assert.match(said, /a conversation of [35] messages/);
+    }
+    socket.close();
+  },
+
   async conversations() {
     const made = await client.conversations.create({ items: user("one") });
     const answer = await client.responses.create({ model: MODEL, conversation: made.id, input: "two" });
@@ -99,6 +222,11 @@ const checks = {
       texts.push(item.content[0].text);
     }
     assert.deepEqual(texts.slice(0, 2), ["one", "two"]);
+    const items = [{ role: "user", content: "three" }, { role: "assistant", content: "3" }];
+    const added = await client.conversations.items.create(made.id, { items });
+    assert.deepEqual(added.data.map((item) => item.content[0].text), ["three", "3"]);
+    const last = await client.responses.create({ model: MODEL, conversation: made.id, input: "four" });
+    assert.match(last.output_text, /a conversation of 6 messages/);
     await client.conversations.delete(made.id);
   },
 
@@ -138,3 +266,5 @@ for (const [name, check] of Object.entries(checks)) {
   await check();
   console.log(`ok: ${name}`);
 }
+// What a check left open, a socket for example, keeps nobody waiting.
+process.exit(0);

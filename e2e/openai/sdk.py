@@ -272,6 +272,12 @@ def conversations(server):
     texts = [item.content[0].text for item in client.conversations.items.list(made.id, order="asc")]
     assert texts[:3] == ["one", "1", "two"], texts
     assert client.conversations.retrieve(made.id).metadata == {"a": "b"}
+    assert client.conversations.update(made.id, metadata={"c": "d"}).metadata == {"c": "d"}
+    more = [{"role": "user", "content": "three"}, {"role": "assistant", "content": "3"}]
+    added = client.conversations.items.create(made.id, items=more)
+    assert [item.content[0].text for item in added.data] == ["three", "3"], added
+    answer = client.responses.create(model=MODEL, conversation=made.id, input="four")
+    assert "a conversation of 7 messages" in answer.output_text, answer.output_text
     assert client.conversations.delete(made.id).deleted
 
 

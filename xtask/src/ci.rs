@@ -36,7 +36,8 @@ const STEPS: &[Step] = &[
     Step { name: "doc", run: |_| documentation() },
     Step { name: "test", run: tests },
     Step { name: "fault", run: |_| fault::run(&fault::Options::SHORT) },
-    Step { name: "upstreams", run: |_| upstreams() },
+    Step { name: "upstreams", run: |_| others(&e2e::Options::UPSTREAMS) },
+    Step { name: "openai", run: |_| others(&e2e::Options::OPENAI) },
 ];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
@@ -87,13 +88,13 @@ fn dependencies() -> Result<(), Failed> {
     deny::run()
 }
 
-/// As with cargo-deny: the gate has Python, a developer's machine may not.
-fn upstreams() -> Result<(), Failed> {
+/// Programs that others wrote. As with cargo-deny: the gate has Python, a developer's machine may not.
+fn others(options: &e2e::Options) -> Result<(), Failed> {
     if env::var_os("CI").is_none() && !e2e::has_python() {
-        report("skipped: there is no python3 to run the mock upstreams with");
+        report("skipped: there is no python3 to install others' programs with");
         return Ok(());
     }
-    e2e::run(&e2e::Options::UPSTREAMS)
+    e2e::run(options)
 }
 
 fn tests(closing: &mut Closing) -> Result<(), Failed> {

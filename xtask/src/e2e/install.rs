@@ -127,6 +127,12 @@ impl Node {
         Ok(command)
     }
 
+    /// A file of an installed package, wherever one stands.
+    pub(super) fn file(&self, file: &str) -> Result<PathBuf, Failed> {
+        let place = std::path::absolute(&self.place).map_err(|e| unwritable(&self.place, &e))?;
+        Ok(place.join("node_modules").join(file))
+    }
+
     /// Runs a file of an installed package.
     pub(super) fn run(&self, file: &str) -> Command {
         let mut command = Command::new(&self.program);

@@ -21,6 +21,8 @@ pub(crate) struct Options {
 impl Options {
     /// The upstreams, as the gate runs them.
     pub(crate) const UPSTREAMS: Self = Self { part: Part::Upstreams(upstreams::Options::USUAL) };
+    /// The clients of the OpenAI API.
+    pub(crate) const OPENAI: Self = Self { part: Part::Openai };
 }
 
 #[derive(clap::Subcommand)]
@@ -31,7 +33,8 @@ enum Part {
     Llama,
     /// Our server against schemathesis (the OpenAPI document) and the Autobahn suite (WebSocket).
     Suites(suites::Options),
-    /// Our server against OpenAI's own clients: the Python and the Node SDK, its agents framework, and the AI SDK.
+    /// Our server against OpenAI's own clients (the Python and the Node SDK, its agents framework), the AI SDK, and
+    /// coding agents: the Codex CLI and OpenCode.
     Openai,
 }
 
