@@ -34,6 +34,7 @@ pub struct FaultyStore {
 #[derive(Default)]
 struct Faults {
     appends: usize,
+    events_read: usize,
     dies_at: Option<(usize, Death)>,
     refuses: Option<fn() -> StoreError>,
     refuses_at: Option<(usize, fn() -> StoreError)>,
@@ -79,6 +80,11 @@ impl FaultyStore {
     /// Number of appends it was asked for.
     pub fn appends(&self) -> usize {
         self.faults().appends
+    }
+
+    /// Number of events it has handed out.
+    pub fn events_read(&self) -> usize {
+        self.faults().events_read
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -138,7 +144,9 @@ impl Store for FaultyStore {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Arc<Record>>, StoreError> {
-        self.alive().await.read(session, after, limit).await
+        let records = self.alive().await.read(session, after, limit).await?;
+        self.faults().events_read += records.len();
+        Ok(records)
     }
 
     async fn session(&self, session: SessionId) -> Result<Option<SessionRow>, StoreError> {

@@ -127,15 +127,19 @@ pub(crate) async fn open(
 ) -> Streaming {
     let mut socket = TcpStream::connect(live.serving.address).await.unwrap();
     let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let mut head = format!(
-        "{method} /openai/v1{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    if !headers.iter().any(|(name, _)| *name == "authorization") {
-        head += &format!("authorization: Bearer {}\r\n", live.serving.key);
-    }
-    if !body.is_empty() {
-        head += "content-type: application/json\r\n";
+    // The native door's routes are named whole.
+    let prefix = if path.starts_with("/api/") { "" } else { "/openai/v1" };
+    let mut head = format!("{method} {prefix}{path} HTTP/1.1\r\nconnection: close\r\n");
+    let usual = [
+        ("host", "localhost".to_owned()),
+        ("content-length", body.len().to_string()),
+        ("authorization", format!("Bearer {}", live.serving.key)),
+        ("content-type", "application/json".to_owned()),
+    ];
+    for (name, value) in usual {
+        if !headers.iter().any(|(given, _)| *given == name) {
+            head += &format!("{name}: {value}\r\n");
+        }
     }
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod agents;
 mod chat;
 mod conversations;
+mod faults;
 mod http;
+mod limits;
 mod models;
 mod responses;
 mod resume;
@@ -12,7 +15,7 @@ mod socket;
 
 use std::{net::SocketAddr, time::Duration};
 
-use moongate_server::{AppConfig, Server, ServerConfig};
+use moongate_server::{AppConfig, Server, ServerConfig, door::openai::KeyLimits};
 use moongate_testkit::{Script, Setup, TestGateway};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -28,6 +31,13 @@ const SOON: Duration = Duration::from_secs(20);
 struct Live {
     kit: TestGateway,
     serving: Serving,
+    limits: KeyLimits,
+}
+
+/// A key that was made for a test.
+struct Key {
+    id: String,
+    secret: String,
 }
 
 struct Serving {
@@ -38,8 +48,9 @@ struct Serving {
 }
 
 impl Serving {
-    async fn of(kit: &TestGateway) -> Self {
-        let (key, app) = AppConfig::generate(kit.gateway().ids());
+    async fn of(kit: &TestGateway, limits: KeyLimits) -> Self {
+        let (key, mut app) = AppConfig::generate(kit.gateway().ids());
+        app.doors.openai.limits = limits;
         let listen = "127.0.0.1:0".parse().unwrap();
         let config = ServerConfig { listen, tls: None, behind_proxy: false, app };
         let server = Server::bind(config, kit.gateway().clone()).await.unwrap();
@@ -50,15 +61,43 @@ impl Serving {
     }
 }
 
+impl Key {
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.secret)
+    }
+}
+
 impl Live {
     async fn new() -> Self {
         Self::with(Setup::default()).await
     }
 
     async fn with(setup: Setup) -> Self {
+        Self::limited(setup, KeyLimits::default()).await
+    }
+
+    async fn limited(setup: Setup, limits: KeyLimits) -> Self {
         let kit = setup.start().await;
-        let serving = Serving::of(&kit).await;
-        Self { kit, serving }
+        let serving = Serving::of(&kit, limits).await;
+        Self { kit, serving, limits }
+    }
+
+    /// A new key with these fields.
+    async fn key(&self, mut fields: Value) -> Key {
+        fields["label"] = json!("test");
+        if fields["scopes"].is_null() {
+            fields["scopes"] = json!(["sessions:read", "sessions:write"]);
+        }
+        let made = http::send(self, "POST", "/api/v1/keys", Some(fields), &[]).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let (id, secret) = (made.json()["id"].clone(), made.json()["secret"].clone());
+        Key { id: id.as_str().unwrap().to_owned(), secret: secret.as_str().unwrap().to_owned() }
+    }
+
+    async fn revoke(&self, key: &Key) {
+        let path = format!("/api/v1/keys/{}", key.id);
+        let gone = http::send(self, "DELETE", &path, None, &[]).await;
+        assert!(gone.status < 300, "{gone:?}");
     }
 
     /// Ends the process as `kill -9` does, and starts it again on the same disk.
@@ -68,7 +107,12 @@ impl Live {
         self.serving.running.abort();
         self.kit.restart_unrecovered();
         self.kit.recover().await;
-        self.serving = Serving::of(&self.kit).await;
+        self.serving = Serving::of(&self.kit, self.limits).await;
+    }
+
+    /// Asks with another key than the administrator's.
+    async fn ask(&self, key: &Key, method: &str, path: &str, body: Option<Value>) -> Reply {
+        http::send(self, method, path, body, &[("authorization", &*key.bearer())]).await
     }
 
     fn push(&self, scripts: impl IntoIterator<Item = Script>) {

@@ -8,45 +8,92 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest as _},
+    tungstenite::{Error, Message, client::IntoClientRequest as _, http::Response},
 };
 
-use super::{Live, SOON};
+use super::{Key, Live, SOON};
 
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The response that was told of last.
+    pub(crate) id: Option<String>,
+}
 
 impl Socket {
-    async fn open(live: &Live) -> Self {
+    pub(crate) async fn open(live: &Live) -> Self {
+        Self::with(live, &format!("Bearer {}", live.serving.key), &[]).await.unwrap()
+    }
+
+    /// Opens a socket with another key than the administrator's.
+    ///
+    /// # Errors
+    /// The reply that refuses it.
+    pub(crate) async fn open_as(live: &Live, key: &Key) -> Result<Self, Response<Option<Vec<u8>>>> {
+        Self::with(live, &key.bearer(), &[]).await
+    }
+
+    pub(crate) async fn with(
+        live: &Live,
+        bearer: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Response<Option<Vec<u8>>>> {
         let url = format!("ws://{}/openai/v1/responses", live.serving.address);
         let mut request = url.into_client_request().unwrap();
-        let key = format!("Bearer {}", live.serving.key).parse().unwrap();
-        request.headers_mut().insert("authorization", key);
-        let (stream, reply) = tokio_tungstenite::connect_async(request).await.unwrap();
-        assert!(reply.headers().contains_key("x-request-id"));
-        Self(stream)
+        for (name, value) in [&[("authorization", bearer)], headers].concat() {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((stream, reply)) => {
+                assert!(reply.headers().contains_key("x-request-id"));
+                Ok(Self { stream, id: None })
+            }
+            Err(Error::Http(reply)) => Err(*reply),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     async fn send(&mut self, text: impl Into<String>) {
-        self.0.send(Message::text(text.into())).await.unwrap();
+        self.message(Message::text(text.into())).await;
     }
 
-    async fn create(&mut self, more: Value) {
+    pub(crate) async fn message(&mut self, message: Message) {
+        self.try_send(message).await.unwrap();
+    }
+
+    pub(crate) async fn try_send(&mut self, message: Message) -> Result<(), Error> {
+        self.stream.send(message).await
+    }
+
+    pub(crate) async fn create(&mut self, more: Value) {
         let mut body = json!({"type": "response.create", "model": "moongate/main", "input": "hi"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.send(body.to_string()).await;
     }
 
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(SOON, self.0.next()).await.expect("a frame").unwrap().unwrap();
-            if let Message::Text(text) = message {
-                return serde_json::from_str(&text).unwrap();
+            let message = tokio::time::timeout(SOON, self.stream.next()).await.expect("a frame");
+            if let Message::Text(text) = message.unwrap().unwrap() {
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                let id = frame["response"]["id"].as_str().map(str::to_owned);
+                self.id = id.or_else(|| self.id.take());
+                return frame;
+            }
+        }
+    }
+
+    /// The code the server closes with.
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
+        loop {
+            let message = tokio::time::timeout(SOON, self.stream.next()).await.expect("a close");
+            if let Message::Close(frame) = message?.ok()? {
+                return frame.map(|frame| frame.code.into());
             }
         }
     }
 
     /// The frames up to the end of a response, or an error.
-    async fn response(&mut self) -> Vec<Value> {
+    pub(crate) async fn response(&mut self) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
             frames.push(self.next().await);

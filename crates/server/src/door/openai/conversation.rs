@@ -7,7 +7,7 @@ use moongate_core::Ids;
 use moongate_protocol::{CallId, ItemId, Part, Role, Said};
 use serde_json::Value;
 
-use super::failure::{Fault, Reply};
+use super::failure::{Fault, Reply, quoted};
 
 /// Said for a person where a request ends with the model's own words.
 const GO_ON: &str = "(continue)";
@@ -91,7 +91,7 @@ impl<'a> Collector<'a> {
     pub(super) fn result(&mut self, id: &str, content: Vec<Part>) -> Reply<()> {
         let call = match self.calls.get(id) {
             Some(call) => call.clone(),
-            None => id.parse().map_err(|_| Fault::invalid(format!("there is no call {id:?}")))?,
+            None => id.parse().map_err(|_| Fault::invalid(format!("there is no call {:?}", quoted(id))))?,
         };
         self.person(vec![Part::ToolResult { call, content, is_error: false }]);
         Ok(())

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use http::{StatusCode, Uri};
-use moongate_core::{SessionHandle, limits::READ_BATCH};
+use moongate_core::SessionHandle;
 use moongate_protocol::{ErrorCode, Metadata, Seq, SessionPatch, SessionView};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::{
     failure::{Fault, Reply},
     ids,
     models::Choice,
-    page::{Listing, page},
+    page::{Listing, list, page},
     responses::{
         items::{Item, Items},
         labels,
@@ -27,6 +27,9 @@ use crate::{
     reply::json,
 };
 
+/// Most items that are added at a time, as OpenAI has it.
+const ITEMS: usize = 20;
+
 pub(super) fn paths() -> Vec<Path<Door<Openai>>> {
     vec![
         Path::post("/conversations", create),
@@ -34,9 +37,9 @@ pub(super) fn paths() -> Vec<Path<Door<Openai>>> {
         Path::post("/conversations/{id}", update),
         Path::delete("/conversations/{id}", delete),
         Path::get("/conversations/{id}/items", items),
-        Path::post("/conversations/{id}/items", not_by_hand),
+        Path::post("/conversations/{id}/items", add),
         Path::get("/conversations/{id}/items/{item}", item),
-        Path::delete("/conversations/{id}/items/{item}", not_by_hand),
+        Path::delete("/conversations/{id}/items/{item}", keep),
     ]
 }
 
@@ -82,7 +85,7 @@ async fn create(State(door): At, caller: Authenticated, request: Request) -> Rep
 /// The conversation a request's path names.
 async fn named(door: &Door<Openai>, caller: &Authenticated, uri: &Uri) -> Reply<SessionHandle> {
     let text = body::segment(uri, "conversations")?;
-    let missing = || Fault::not_found(format!("Conversation with id '{text}' not found."));
+    let missing = || Fault::no_such("Conversation", text);
     let session = ids::session(text).ok_or_else(missing)?;
     door.app().gateway().session(caller, session).await.map_err(|refusal| match refusal.code {
         ErrorCode::NotFound => missing(),
@@ -97,7 +100,7 @@ async fn retrieve(State(door): At, caller: Authenticated, request: Request) -> R
 
 #[derive(Deserialize)]
 struct Update {
-    metadata: Metadata,
+    metadata: Option<Metadata>,
 }
 
 async fn update(State(door): At, caller: Authenticated, request: Request) -> Reply {
@@ -105,7 +108,7 @@ async fn update(State(door): At, caller: Authenticated, request: Request) -> Rep
     let request: Update = body::json(&door, request).await?;
     let mut metadata = session.view().await?.metadata;
     metadata.retain(|name, _| labels::is_ours(name));
-    metadata.extend(labels::clients(&request.metadata));
+    metadata.extend(labels::clients(&request.metadata.unwrap_or_default()));
     let view = session.update(SessionPatch { metadata: Some(metadata), ..SessionPatch::default() }).await?;
     Ok(json(StatusCode::OK, &Conversation::from(view)))
 }
@@ -134,25 +137,40 @@ async fn item(State(door): At, caller: Authenticated, request: Request) -> Reply
     let session = named(&door, &caller, request.uri()).await?;
     let id = body::segment(request.uri(), "items")?;
     let found = all(&session).await?.into_iter().find(|item| item.id() == id);
-    let found = found.ok_or_else(|| Fault::not_found(format!("Item with id '{id}' not found.")))?;
+    let found = found.ok_or_else(|| Fault::no_such("Item", id))?;
     Ok(json(StatusCode::OK, &found))
 }
 
 async fn all(session: &SessionHandle) -> Reply<Vec<Item>> {
-    let (mut items, mut after) = (Items::default(), Seq::ZERO);
-    loop {
-        let records = session.read(after, READ_BATCH).await?;
-        let Some(last) = records.last() else { return Ok(items.items) };
-        after = last.position().seq;
-        for envelope in records.iter().filter_map(|record| record.envelope().ok()) {
-            items.take(&envelope.event);
-        }
-    }
+    Items::between(session, Seq::ZERO, session.head().seq).await
 }
 
-/// A conversation is a log: it is begun with items and goes on by responses, and nothing is taken out of it.
-async fn not_by_hand(State(door): At, caller: Authenticated, request: Request) -> Reply {
+#[derive(Deserialize)]
+struct Add {
+    items: Vec<InputItem>,
+}
+
+/// Adds what was said elsewhere: the next response knows it, and nothing answers it by itself.
+async fn add(State(door): At, caller: Authenticated, request: Request) -> Reply {
+    let session = named(&door, &caller, request.uri()).await?;
+    let request: Add = body::json(&door, request).await?;
+    if !(1..=ITEMS).contains(&request.items.len()) {
+        return Err(Fault::field("items", format!("items are from 1 to {ITEMS} at a time")));
+    }
+    let mut collector = Collector::new(door.app().gateway().ids());
+    collect(request.items, &mut collector)?;
+    let conversation = collector.all()?;
+    for bytes in conversation.attachments {
+        session.put_blob(bytes).await?;
+    }
+    let added = session.take_in(conversation.history).await?;
+    let before = Seq(added.first.0.saturating_sub(1));
+    Ok(list(Items::between(&session, before, added.last).await?, false))
+}
+
+/// A conversation is a log: what was said in it stays said, and models were shown it.
+async fn keep(State(door): At, caller: Authenticated, request: Request) -> Reply {
     named(&door, &caller, request.uri()).await?;
-    let message = "a conversation's items come with it or by responses, and stay; begin another one instead";
-    Err(Fault::unsupported("items", message))
+    let message = "single items stay in a conversation; delete all of it, or begin another one without them";
+    Err(Fault::unsupported("item_id", message))
 }

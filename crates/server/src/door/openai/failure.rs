@@ -16,6 +16,9 @@ use crate::reply::{Details, Failure, json};
 /// What every handler of the door answers.
 pub(super) type Reply<T = Response> = Result<T, Fault>;
 
+/// Characters of what a client sent that are said back to it.
+const QUOTED_CHARS: usize = 100;
+
 /// The header that names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -60,9 +63,25 @@ impl Fault {
         Self { known, ..Self::field(field, message) }
     }
 
+    /// Refuses the first field that asks for what would change the answer and is not done.
+    pub(super) fn unless_done(asked: &[(&str, bool)]) -> Reply<()> {
+        match asked.iter().find(|(_, is_asked)| *is_asked) {
+            Some((field, _)) => {
+                let message = format!("this server does not do what {field} asks for");
+                Err(Self::unsupported(field, message))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// There is no such thing, or it is not the caller's.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
         Failure::new(ErrorCode::NotFound, message).into()
+    }
+
+    /// The same about a thing that has an id.
+    pub(super) fn no_such(what: &str, id: &str) -> Self {
+        Self::not_found(format!("{what} with id '{}' not found.", quoted(id)))
     }
 
     /// A refusal with a status and a code OpenAI has for it.
@@ -149,6 +168,11 @@ impl IntoResponse for Fault {
         }
         response
     }
+}
+
+/// What a client sent, in words to it: no longer than it helps.
+pub(super) fn quoted(text: &str) -> &str {
+    text.char_indices().nth(QUOTED_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Names requests, so that a person can ask about one.

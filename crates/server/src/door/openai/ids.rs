@@ -1,21 +1,25 @@
 //! The ids clients see: the native ones under the names OpenAI gives them, so that nothing has to be kept.
 
-use moongate_protocol::{InputId, ItemId, SessionId};
+use moongate_protocol::{InputId, ItemId, Seq, SessionId};
 
 /// Characters of a native id's unique part.
 const UNIQUE: usize = 26;
 
-/// A response: an input of a session, and the turn it set off.
+/// A response: an input of a session, and the turn it set off. It says where its log has it, so that nothing
+/// before has to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResponseId {
     pub(super) session: SessionId,
     pub(super) input: InputId,
+    /// The event that accepted the input.
+    pub(super) at: Seq,
 }
 
 impl std::fmt::Display for ResponseId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (session, input) = (self.session.to_string(), self.input.to_string());
-        write!(f, "resp_{}{}", &session[SessionId::PREFIX.len()..], &input[InputId::PREFIX.len()..])
+        let (session, input) = (&session[SessionId::PREFIX.len()..], &input[InputId::PREFIX.len()..]);
+        write!(f, "resp_{session}{input}{:x}", self.at.0)
     }
 }
 
@@ -23,10 +27,20 @@ impl ResponseId {
     /// The response of this id; `None` for a text that is none.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let unique = text.strip_prefix("resp_").filter(|unique| unique.is_ascii())?;
-        let (session, input) = unique.split_at_checked(UNIQUE)?;
-        let session = format!("{}{session}", SessionId::PREFIX).parse().ok()?;
-        let input = format!("{}{input}", InputId::PREFIX).parse().ok()?;
-        Some(Self { session, input })
+        let (session, rest) = unique.split_at_checked(UNIQUE)?;
+        let (input, at) = rest.split_at_checked(UNIQUE)?;
+        let id = Self {
+            session: format!("{}{session}", SessionId::PREFIX).parse().ok()?,
+            input: format!("{}{input}", InputId::PREFIX).parse().ok()?,
+            at: Seq(u64::from_str_radix(at, 16).ok()?),
+        };
+        // One response has one id.
+        (id.at > Seq::ZERO && id.to_string() == text).then_some(id)
+    }
+
+    /// The last event of the log that is none of its own.
+    pub(super) fn before(&self) -> Seq {
+        Seq(self.at.0.saturating_sub(1))
     }
 }
 
@@ -62,13 +76,20 @@ mod tests {
 
     #[test]
     fn ids_are_read_back_and_nothing_else_is_one() {
-        let id = ResponseId { session: SessionId::from_bits(u128::MAX), input: InputId::from_bits(7) };
+        let id = ResponseId {
+            session: SessionId::from_bits(u128::MAX),
+            input: InputId::from_bits(7),
+            at: Seq(1234),
+        };
         assert_eq!(ResponseId::parse(&id.to_string()), Some(id));
         let conversation = conversation(id.session);
         assert_eq!(session(&conversation), Some(id.session));
         let text = id.to_string();
-        let long = format!("{text}0");
-        let bad = ["", "resp_", "resp_é", &text[..text.len() - 1], long.as_str(), &text[5..], "conv_../x"];
+        let whole = text.len() - "4d2".len();
+        let with = |at: &str| format!("{}{at}", &text[..whole]);
+        let numbers = ["", "0", "04d2", "+4d2", "4D2", "g", "10000000000000000"].map(with);
+        let others = ["", "resp_", "resp_é", "conv_../x", &text[5..], &text[..whole - 1]];
+        let bad = numbers.iter().map(String::as_str).chain(others);
         for bad in bad {
             assert_eq!((ResponseId::parse(bad), session(bad)), (None, None), "{bad}");
         }

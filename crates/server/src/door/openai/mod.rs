@@ -10,6 +10,7 @@ mod failure;
 mod ids;
 mod models;
 mod page;
+mod rates;
 mod responses;
 mod run;
 mod settings;
@@ -26,9 +27,12 @@ use axum::{
 use http::StatusCode;
 use moongate_protocol::ErrorCode;
 
-use self::failure::{Fault, RequestIds};
-pub use self::settings::Settings;
-use super::shared::{Carriers, Cause, Cors, Dialect, Door, Path, Place, Refused};
+use self::failure::{Fault, RequestIds, quoted};
+pub use self::settings::{KeyLimits, Settings};
+use super::shared::{
+    Carriers, Cause, Cors, Dialect, Door, Path, Place, Refused,
+    rate::{Rate, Shares},
+};
 
 /// The state of the door's handlers.
 type At = State<Door<Openai>>;
@@ -39,11 +43,18 @@ const DOOR: &str = "openai";
 pub(crate) struct Openai {
     settings: Settings,
     requests: Arc<RequestIds>,
+    rate: Arc<Rate>,
+    sockets: Shares,
 }
 
 impl Openai {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, requests: Arc::new(RequestIds::new()) }
+        Self {
+            requests: Arc::new(RequestIds::new()),
+            rate: Arc::new(Rate::new(settings.limits.inputs_per_minute)),
+            sockets: Shares::new(settings.limits.sockets_per_key),
+            settings,
+        }
     }
 }
 
@@ -60,11 +71,15 @@ impl Dialect for Openai {
         }
     }
 
+    fn faults(&self) -> Vec<(String, String)> {
+        self.settings.faults()
+    }
+
     fn paths(&self) -> Vec<Path<Door<Self>>> {
         let paths = [
             Path::get("/models", models::list),
             Path::get("/models/{*id}", models::retrieve),
-            Path::post("/chat/completions", chat::create),
+            rates::limited(Path::post("/chat/completions", chat::create), &self.rate),
         ];
         let mark = |mut path: Path<Door<Self>>| {
             let requests = Arc::clone(&self.requests);
@@ -74,7 +89,7 @@ impl Dialect for Openai {
             }));
             path
         };
-        let more = responses::paths().into_iter().chain(conversations::paths());
+        let more = responses::paths(&self.rate).into_iter().chain(conversations::paths());
         paths.into_iter().chain(more).map(mark).collect()
     }
 
@@ -86,11 +101,11 @@ impl Dialect for Openai {
                 Fault::known(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
             }
             Cause::NoRoute => {
-                let message = format!("Invalid URL ({} {})", refused.method, refused.path);
+                let message = format!("Invalid URL ({} {})", refused.method, quoted(&refused.path));
                 Fault::known(StatusCode::NOT_FOUND, "unknown_url", message)
             }
             Cause::NoMethod => {
-                let message = format!("Not allowed to {} on {}", refused.method, refused.path);
+                let message = format!("Not allowed to {} on {}", refused.method, quoted(&refused.path));
                 Fault::known(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
             }
             _ => status(refused.failure.code(), message),
@@ -102,7 +117,8 @@ impl Dialect for Openai {
         Cors {
             methods: "GET, POST, DELETE",
             headers: "*, Authorization, Content-Type, X-Moongate-Session",
-            exposes: "x-request-id, x-moongate-session, retry-after",
+            exposes: "x-request-id, x-moongate-session, retry-after, x-ratelimit-limit-requests, \
+                      x-ratelimit-remaining-requests, x-ratelimit-reset-requests",
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     At,
-    failure::{Fault, Reply},
+    failure::{Fault, Reply, quoted},
 };
 use crate::{caller::Authenticated, guard::percent, reply::json};
 
@@ -65,7 +65,7 @@ pub(super) fn name(agent: &AgentName, model: Option<&ModelName>) -> String {
 }
 
 fn unknown(name: &str) -> Fault {
-    let message = format!("The model `{name}` does not exist or you do not have access to it.");
+    let message = format!("The model `{}` does not exist or you do not have access to it.", quoted(name));
     Fault::known(StatusCode::NOT_FOUND, "model_not_found", message)
 }
 

@@ -69,7 +69,12 @@ pub(super) fn page(mut items: Vec<Item>, listing: &Listing) -> Reply<Response> {
     }
     let has_more = items.len() > listing.limit;
     items.truncate(listing.limit);
+    Ok(list(items, has_more))
+}
+
+/// A list of these items.
+pub(super) fn list(data: Vec<Item>, has_more: bool) -> Response {
     let id = |item: Option<&Item>| item.map(|item| item.id().to_owned());
-    let (first_id, last_id) = (id(items.first()), id(items.last()));
-    Ok(json(StatusCode::OK, &List { object: "list", first_id, last_id, has_more, data: items }))
+    let (first_id, last_id) = (id(data.first()), id(data.last()));
+    json(StatusCode::OK, &List { object: "list", first_id, last_id, has_more, data })
 }

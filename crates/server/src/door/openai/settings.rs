@@ -20,6 +20,19 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Names it answers to besides loopback's and the server's.
     pub allowed_hosts: Vec<String>,
+    /// What one key may use.
+    pub limits: KeyLimits,
+}
+
+/// What one key may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyLimits {
+    /// Completions and responses asked for in a minute; 0 for as many as it likes.
+    pub inputs_per_minute: u32,
+    /// WebSockets at once.
+    #[schemars(range(min = 1))]
+    pub sockets_per_key: usize,
 }
 
 impl Default for Settings {
@@ -30,6 +43,23 @@ impl Default for Settings {
             listen: None,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            limits: KeyLimits::default(),
         }
+    }
+}
+
+impl Default for KeyLimits {
+    fn default() -> Self {
+        // Programs ask here, in loops, and not people.
+        Self { inputs_per_minute: 600, sockets_per_key: 32 }
+    }
+}
+
+impl Settings {
+    /// What is wrong with the settings, beyond what their types say.
+    pub(super) fn faults(&self) -> Vec<(String, String)> {
+        let stops = self.limits.sockets_per_key == 0;
+        let fault = ("limits.sockets_per_key".to_owned(), "it is at least 1".to_owned());
+        stops.then_some(fault).into_iter().collect()
     }
 }

@@ -12,6 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::KNOWN_KEYS;
 
+/// What is left of a key's share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// How often at once.
+    pub(crate) times: u32,
+    /// When all of it is back.
+    pub(crate) whole_in: Duration,
+}
+
 /// How often a key may do something in a minute. All of a minute's share may be used at once.
 #[derive(Debug)]
 pub(crate) struct Rate {
@@ -31,17 +40,22 @@ impl Rate {
         Self { per_minute, buckets: Mutex::default() }
     }
 
-    /// Uses one of the key's share.
+    /// How often a minute; 0 for as often as one likes.
+    pub(crate) fn per_minute(&self) -> u32 {
+        self.per_minute
+    }
+
+    /// Uses one of the key's share and says how much is left of it.
     ///
     /// # Errors
     /// How long to wait, when it is used up.
-    pub(crate) fn take(&self, key: Option<KeyId>) -> Result<(), Duration> {
+    pub(crate) fn take(&self, key: Option<KeyId>) -> Result<Left, Duration> {
         self.take_at(key, Instant::now())
     }
 
-    fn take_at(&self, key: Option<KeyId>, now: Instant) -> Result<(), Duration> {
+    fn take_at(&self, key: Option<KeyId>, now: Instant) -> Result<Left, Duration> {
         if self.per_minute == 0 {
-            return Ok(());
+            return Ok(Left::default());
         }
         let most = f64::from(self.per_minute);
         let a_second = most / 60.0;
@@ -60,7 +74,14 @@ impl Rate {
             return Err(Duration::from_secs_f64((1.0 - bucket.left) / a_second));
         }
         bucket.left -= 1.0;
-        Ok(())
+        let whole_in = Duration::from_secs_f64((most - bucket.left) / a_second);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to a minute's share"
+        )]
+        let times = bucket.left as u32;
+        Ok(Left { times, whole_in })
     }
 }
 
@@ -113,15 +134,16 @@ mod tests {
     #[test]
     fn a_minutes_share_may_be_used_at_once_and_comes_back_evenly() {
         let (rate, now) = (Rate::new(60), Instant::now());
-        for _ in 0..60 {
-            assert_eq!(rate.take_at(None, now), Ok(()));
+        for used in 1..=60 {
+            let left = Left { times: 60 - used, whole_in: Duration::from_secs(used.into()) };
+            assert_eq!(rate.take_at(None, now), Ok(left));
         }
         let wait = rate.take_at(None, now).unwrap_err();
         assert!(wait > Duration::from_millis(900) && wait <= Duration::from_secs(1), "{wait:?}");
-        assert_eq!(rate.take_at(None, now + Duration::from_millis(1001)), Ok(()));
+        assert!(rate.take_at(None, now + Duration::from_millis(1001)).is_ok());
         assert!(rate.take_at(None, now + Duration::from_millis(1001)).is_err());
         let other = moongate_core::Ids::default().make(KeyId::new);
-        assert_eq!(rate.take_at(Some(other), now), Ok(()));
+        assert!(rate.take_at(Some(other), now).is_ok());
     }
 
     #[test]

@@ -194,22 +194,16 @@ impl Refused {
             Some(Value::Array(list)) => !list.is_empty(),
             Some(_) => true,
         };
-        let field = if self.n.is_some_and(|n| n != 1) {
-            "n"
-        } else if stops {
-            "stop"
-        } else if self.logprobs == Some(true) {
-            "logprobs"
-        } else if self.response_format.as_ref().is_some_and(|format| format.kind != "text") {
-            "response_format"
-        } else if self.modalities.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| kind != "text")) {
-            "modalities"
-        } else if self.functions.as_ref().is_some_and(|functions| !functions.is_empty()) {
-            "functions"
-        } else {
-            return Ok(());
-        };
-        Err(Fault::unsupported(field, format!("this server does not do what {field} asks for")))
+        let format = self.response_format.as_ref();
+        let speaks = self.modalities.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| kind != "text"));
+        Fault::unless_done(&[
+            ("n", self.n.is_some_and(|n| n != 1)),
+            ("stop", stops),
+            ("logprobs", self.logprobs == Some(true)),
+            ("response_format", format.is_some_and(|format| format.kind != "text")),
+            ("modalities", speaks),
+            ("functions", self.functions.as_ref().is_some_and(|functions| !functions.is_empty())),
+        ])
     }
 }
 

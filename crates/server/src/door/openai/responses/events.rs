@@ -7,37 +7,61 @@ use super::{
     object::Response,
 };
 
-/// An event with its number.
+/// An event as it is told: with its name and its number.
 #[derive(Serialize)]
 pub(super) struct Numbered<'a> {
+    #[serde(rename = "type")]
+    name: &'static str,
     #[serde(flatten)]
-    pub(super) event: &'a Event<'a>,
-    pub(super) sequence_number: u64,
+    event: &'a Event<'a>,
+    sequence_number: u64,
+}
+
+impl<'a> Numbered<'a> {
+    pub(super) fn new(event: &'a Event<'a>, sequence_number: u64) -> Self {
+        Self { name: event.name(), event, sequence_number }
+    }
 }
 
 /// An event.
 #[derive(Serialize)]
-#[serde(tag = "type")]
+#[serde(untagged)]
 pub(super) enum Event<'a> {
-    #[serde(rename = "response.created")]
-    Created { response: &'a Response },
-    #[serde(rename = "response.in_progress")]
-    InProgress { response: &'a Response },
-    #[serde(rename = "response.completed")]
-    Completed { response: &'a Response },
-    #[serde(rename = "response.incomplete")]
-    Incomplete { response: &'a Response },
-    #[serde(rename = "response.failed")]
-    Failed { response: &'a Response },
-    #[serde(rename = "response.output_item.added")]
-    ItemAdded { output_index: usize, item: &'a Item },
-    #[serde(rename = "response.output_item.done")]
-    ItemDone { output_index: usize, item: &'a Item },
-    #[serde(rename = "response.content_part.added")]
-    PartAdded { item_id: &'a str, output_index: usize, content_index: usize, part: &'a Content },
-    #[serde(rename = "response.content_part.done")]
-    PartDone { item_id: &'a str, output_index: usize, content_index: usize, part: &'a Content },
-    #[serde(rename = "response.output_text.delta")]
+    Created {
+        response: &'a Response,
+    },
+    InProgress {
+        response: &'a Response,
+    },
+    Completed {
+        response: &'a Response,
+    },
+    Incomplete {
+        response: &'a Response,
+    },
+    Failed {
+        response: &'a Response,
+    },
+    ItemAdded {
+        output_index: usize,
+        item: &'a Item,
+    },
+    ItemDone {
+        output_index: usize,
+        item: &'a Item,
+    },
+    PartAdded {
+        item_id: &'a str,
+        output_index: usize,
+        content_index: usize,
+        part: &'a Content,
+    },
+    PartDone {
+        item_id: &'a str,
+        output_index: usize,
+        content_index: usize,
+        part: &'a Content,
+    },
     TextDelta {
         item_id: &'a str,
         output_index: usize,
@@ -45,20 +69,48 @@ pub(super) enum Event<'a> {
         delta: &'a str,
         logprobs: [(); 0],
     },
-    #[serde(rename = "response.output_text.done")]
-    TextDone { item_id: &'a str, output_index: usize, content_index: usize, text: &'a str, logprobs: [(); 0] },
-    #[serde(rename = "response.reasoning_summary_part.added")]
-    SummaryAdded { item_id: &'a str, output_index: usize, summary_index: usize, part: &'a Summary },
-    #[serde(rename = "response.reasoning_summary_part.done")]
-    SummaryDone { item_id: &'a str, output_index: usize, summary_index: usize, part: &'a Summary },
-    #[serde(rename = "response.reasoning_summary_text.delta")]
-    SummaryDelta { item_id: &'a str, output_index: usize, summary_index: usize, delta: &'a str },
-    #[serde(rename = "response.reasoning_summary_text.done")]
-    SummaryTextDone { item_id: &'a str, output_index: usize, summary_index: usize, text: &'a str },
-    #[serde(rename = "response.function_call_arguments.delta")]
-    ArgumentsDelta { item_id: &'a str, output_index: usize, delta: &'a str },
-    #[serde(rename = "response.function_call_arguments.done")]
-    ArgumentsDone { item_id: &'a str, output_index: usize, name: &'a str, arguments: &'a str },
+    TextDone {
+        item_id: &'a str,
+        output_index: usize,
+        content_index: usize,
+        text: &'a str,
+        logprobs: [(); 0],
+    },
+    SummaryAdded {
+        item_id: &'a str,
+        output_index: usize,
+        summary_index: usize,
+        part: &'a Summary,
+    },
+    SummaryDone {
+        item_id: &'a str,
+        output_index: usize,
+        summary_index: usize,
+        part: &'a Summary,
+    },
+    SummaryDelta {
+        item_id: &'a str,
+        output_index: usize,
+        summary_index: usize,
+        delta: &'a str,
+    },
+    SummaryTextDone {
+        item_id: &'a str,
+        output_index: usize,
+        summary_index: usize,
+        text: &'a str,
+    },
+    ArgumentsDelta {
+        item_id: &'a str,
+        output_index: usize,
+        delta: &'a str,
+    },
+    ArgumentsDone {
+        item_id: &'a str,
+        output_index: usize,
+        name: &'a str,
+        arguments: &'a str,
+    },
 }
 
 impl Event<'_> {

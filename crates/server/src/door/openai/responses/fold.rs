@@ -301,7 +301,7 @@ impl Scene {
     }
 
     fn put(&self, event: &Event<'_>, sequence_number: u64, out: &mut BytesMut) {
-        let numbered = Numbered { event, sequence_number };
+        let numbered = Numbered::new(event, sequence_number);
         match self.style {
             Style::Sse => add(Some(event.name()), &numbered, out),
             Style::Socket => super::socket_line(&numbered, out),

@@ -1,11 +1,10 @@
 //! Items: messages, reasoning, calls and their outputs, as both responses and conversations list them.
 
-use std::collections::BTreeSet;
-
-use moongate_protocol::{Event, InputAccepted, MessageCompleted, Part, Role};
+use moongate_core::{SessionHandle, limits::READ_BATCH};
+use moongate_protocol::{Event, InputAccepted, ItemId, MessageCompleted, Part, Role, Seq, StopReason};
 use serde::Serialize;
 
-use crate::door::openai::{chat::arguments_text, ids};
+use crate::door::openai::{chat::arguments_text, failure::Reply, ids};
 
 /// One item.
 #[derive(Clone, Debug, Serialize)]
@@ -63,54 +62,80 @@ impl Item {
 /// A fold of a log to its items. Calls of tools that are not the client's are not among them.
 #[derive(Default)]
 pub(in crate::door::openai) struct Items {
-    pub(in crate::door::openai) items: Vec<Item>,
-    /// Tools clients ran so far.
-    tools: BTreeSet<String>,
+    items: Vec<Item>,
+    /// Calls of which it is not known whose they are: the agent's own are run before their turn ends.
+    unsure: Vec<(ItemId, String)>,
 }
 
 impl Items {
+    /// The items of a log's events after `after`, up to and with `to`, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(in crate::door::openai) async fn between(
+        session: &SessionHandle,
+        mut after: Seq,
+        to: Seq,
+    ) -> Reply<Vec<Item>> {
+        let mut items = Self::default();
+        while after < to {
+            let records = session.read(after, READ_BATCH).await?;
+            let Some(last) = records.last() else { break };
+            after = last.position().seq;
+            let wanted = records.iter().filter(|record| record.position().seq <= to);
+            wanted.filter_map(|record| record.envelope().ok()).for_each(|event| items.take(&event.event));
+        }
+        items.hide(|_| true);
+        Ok(items.items)
+    }
+
     /// Takes the log's next event.
-    pub(in crate::door::openai) fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &Event) {
         match event {
-            Event::InputAccepted(input) => {
-                self.tools.extend(input.client_tools.iter().map(|tool| tool.name.to_string()));
-                self.items.extend(said(input));
-            }
+            Event::InputAccepted(input) => self.items.extend(said(input)),
             Event::InputWithdrawn(gone) => {
                 let prefix = ids::input(gone.input, 0);
                 let own = prefix.trim_end_matches('0').to_owned();
                 self.items.retain(|item| !item.id().starts_with(&own));
             }
             Event::MessageCompleted(message) if message.role == Role::Assistant => self.model(message),
+            Event::ToolCalled(called) => self.hide(|item| item == called.item),
+            Event::ToolFinished(finished) => self.hide(|item| item == finished.item),
+            Event::TurnCompleted(ended) if ended.stop_reason == StopReason::ToolUse => self.unsure.clear(),
+            event if event.ends_turn().is_some() => self.hide(|_| true),
             _ => {}
+        }
+    }
+
+    /// Takes calls out that are the agent's own.
+    fn hide(&mut self, is_own: impl Fn(ItemId) -> bool) {
+        for (_, id) in self.unsure.extract_if(.., |(item, _)| is_own(*item)) {
+            self.items.retain(|item| item.id() != id);
         }
     }
 
     fn model(&mut self, message: &MessageCompleted) {
         let status = if message.partial { "incomplete" } else { "completed" };
         for part in &message.parts {
-            match part {
-                Part::Reasoning { item, text, .. } if !text.is_empty() => self.items.push(Item::Reasoning {
-                    id: ids::item("rs_", *item),
-                    summary: vec![Summary::of(text.clone())],
-                    status,
-                }),
-                Part::ToolCall { item, call, tool, arguments } if self.tools.contains(tool) => {
-                    self.items.push(Item::FunctionCall {
-                        id: ids::item("fc_", *item),
-                        call_id: call.to_string(),
-                        name: tool.clone(),
-                        arguments: arguments_text(arguments),
-                        status: "completed",
-                    });
-                }
-                _ => {}
+            if let Part::Reasoning { item, text, .. } = part
+                && !text.is_empty()
+            {
+                let (id, summary) = (ids::item("rs_", *item), vec![Summary::of(text.clone())]);
+                self.items.push(Item::Reasoning { id, summary, status });
             }
         }
         let text = Part::join_text(&message.parts);
         if !text.is_empty() {
             let (id, content) = (ids::item("msg_", message.item), vec![Content::said(text)]);
             self.items.push(Item::Message { id, status, role: "assistant", content });
+        }
+        for part in &message.parts {
+            if let Part::ToolCall { item, call, tool, arguments } = part {
+                let id = ids::item("fc_", *item);
+                self.unsure.push((*item, id.clone()));
+                let (call_id, name, arguments) = (call.to_string(), tool.clone(), arguments_text(arguments));
+                self.items.push(Item::FunctionCall { id, call_id, name, arguments, status: "completed" });
+            }
         }
     }
 }

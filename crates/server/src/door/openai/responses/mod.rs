@@ -9,11 +9,13 @@ pub(super) mod request;
 mod socket;
 mod start;
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use bytes::BytesMut;
 use http::{StatusCode, Uri};
-use moongate_core::{SessionHandle, limits::READ_BATCH};
-use moongate_protocol::{Cancel, ErrorCode, Event, Seq, SessionPatch};
+use moongate_core::SessionHandle;
+use moongate_protocol::{Cancel, ErrorCode, Event, Position, Seq, SessionPatch};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -27,18 +29,22 @@ use super::{
     failure::{Fault, Reply},
     ids::ResponseId,
     page::{Listing, page},
+    rates,
     run::{self, Source},
     stream,
 };
 use crate::{
     caller::Authenticated,
-    door::shared::{Door, Path},
+    door::shared::{Door, Path, rate::Rate},
     reply::{Failure, json},
 };
 
-pub(super) fn paths() -> Vec<Path<Door<Openai>>> {
+/// Events of a log that are read at once where one turn is wanted, which seldom has more.
+const TURN_BATCH: usize = 32;
+
+pub(super) fn paths(rate: &Arc<Rate>) -> Vec<Path<Door<Openai>>> {
     vec![
-        Path::post("/responses", create),
+        rates::limited(Path::post("/responses", create), rate),
         Path::get("/responses", socket::open).socket(),
         Path::get("/responses/{id}", retrieve),
         Path::delete("/responses/{id}", delete),
@@ -77,7 +83,7 @@ async fn create(State(door): At, caller: Authenticated, request: Request) -> Rep
         return Ok(stream::reply(&door, caller, begun.run.source, tape));
     }
     if background {
-        return shown(&begun.run.session, begun.id).await;
+        return find(begun.run.session, begun.id).await?.shown();
     }
     run::finish(&door, caller, begun.run.source, &mut tape).await?;
     let response = tape.response().ok_or_else(lost)?;
@@ -94,30 +100,50 @@ fn lost() -> Fault {
     Failure::new(ErrorCode::Internal, "the response could not be read").into()
 }
 
-/// The response as it is now.
-async fn shown(session: &SessionHandle, id: ResponseId) -> Reply {
-    let Found { tape, ended, .. } = find(session.clone(), id).await?;
-    let mut response = tape.response().ok_or_else(lost)?.clone();
-    if ended.is_none() && tape.turn().is_none() {
-        response.status = Status::Queued;
-    }
-    Ok(json(StatusCode::OK, &response))
-}
-
 /// A response that was found.
 struct Found {
     session: SessionHandle,
+    id: ResponseId,
     tape: Tape,
     /// Where its last event stands.
     ended: Option<Seq>,
 }
 
+impl Found {
+    /// The response as it was when it was read.
+    fn shown(&self) -> Reply {
+        let mut response = self.tape.response().ok_or_else(lost)?.clone();
+        if self.ended.is_none() && self.tape.turn().is_none() {
+            response.status = Status::Queued;
+        }
+        Ok(json(StatusCode::OK, &response))
+    }
+
+    /// Whether nothing else is in its session: it went on from nothing, and nothing goes on from it.
+    async fn is_alone(&self) -> Reply<bool> {
+        let (Some(mut after), false) = (self.ended, self.goes_on()) else { return Ok(false) };
+        loop {
+            let records = self.session.read(after, TURN_BATCH).await?;
+            let Some(last) = records.last() else { return Ok(true) };
+            after = last.position().seq;
+            let mut events = records.iter().filter_map(|record| record.envelope().ok());
+            if events.any(|envelope| matches!(envelope.event, Event::InputAccepted(_))) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.tape.response().is_some_and(object::Response::goes_on)
+    }
+}
+
 fn not_found(id: &str) -> Fault {
-    Fault::not_found(format!("Response with id '{id}' not found."))
+    Fault::no_such("Response", id)
 }
 
 /// The response a request's path names.
-async fn named(door: &Door<Openai>, caller: &Authenticated, uri: &Uri) -> Reply<(Found, ResponseId)> {
+async fn named(door: &Door<Openai>, caller: &Authenticated, uri: &Uri) -> Reply<Found> {
     let text = body::segment(uri, "responses")?;
     let id = ResponseId::parse(text).ok_or_else(|| not_found(text))?;
     let session = door.app().gateway().session(caller, id.session).await;
@@ -125,31 +151,34 @@ async fn named(door: &Door<Openai>, caller: &Authenticated, uri: &Uri) -> Reply<
         ErrorCode::NotFound => not_found(text),
         _ => refusal.into(),
     })?;
-    Ok((find(session, id).await?, id))
+    find(session, id).await
 }
 
-/// Reads a response from its session's log.
+/// Reads a response from its session's log, and of that no more than its turn.
 async fn find(session: SessionHandle, id: ResponseId) -> Reply<Found> {
     if session.view().await?.metadata.contains_key(&labels::deleted(id.input)) {
         return Err(not_found(&id.to_string()));
     }
     let mut tape = Tape::new(id, true, None, Style::Sse);
-    let mut after = Seq::ZERO;
+    let mut after = id.before();
     loop {
-        let records = session.read(after, READ_BATCH).await?;
+        let records = session.read(after, TURN_BATCH).await?;
         let Some(last) = records.last() else { break };
         after = last.position().seq;
-        for record in &records {
-            let Ok(envelope) = record.envelope() else { continue };
+        for envelope in records.iter().filter_map(|record| record.envelope().ok()) {
             if tape.event(envelope) {
-                return Ok(Found { session, tape, ended: Some(envelope.seq) });
+                return Ok(Found { session, id, tape, ended: Some(envelope.seq) });
+            }
+            // Its first event accepts it.
+            if tape.response().is_none() {
+                return Err(not_found(&id.to_string()));
             }
         }
     }
     if tape.response().is_none() {
         return Err(not_found(&id.to_string()));
     }
-    Ok(Found { session, tape, ended: None })
+    Ok(Found { session, id, tape, ended: None })
 }
 
 #[derive(Deserialize)]
@@ -162,25 +191,33 @@ struct Retrieve {
 async fn retrieve(State(door): At, caller: Authenticated, request: Request) -> Reply {
     let query = axum::extract::Query::<Retrieve>::try_from_uri(request.uri());
     let query = query.map_err(|_| Fault::invalid("stream is true or false, starting_after a number"))?.0;
-    let (found, id) = named(&door, &caller, request.uri()).await?;
+    let found = named(&door, &caller, request.uri()).await?;
     if !query.stream {
-        return shown(&found.session, id).await;
+        return found.shown();
     }
+    let Found { session, id, .. } = found;
     let tape = Tape::new(id, true, query.starting_after, Style::Sse);
-    let source = Source { follower: found.session.follow(None), held: None };
+    let before = Position { epoch: session.head().epoch, seq: id.before() };
+    let source = Source { follower: session.follow(Some(before)), held: None };
     Ok(stream::reply(&door, caller, source, tape))
 }
 
 async fn cancel(State(door): At, caller: Authenticated, request: Request) -> Reply {
-    let (Found { session, tape, ended }, id) = named(&door, &caller, request.uri()).await?;
-    if ended.is_none() {
-        stop(&session, &tape, id).await?;
+    let found = stopped(named(&door, &caller, request.uri()).await?).await?;
+    found.shown()
+}
+
+/// The response after its turn was stopped, where it was not over.
+async fn stopped(found: Found) -> Reply<Found> {
+    if found.ended.is_some() {
+        return Ok(found);
     }
-    shown(&session, id).await
+    stop(&found).await?;
+    find(found.session, found.id).await
 }
 
 /// Stops a response's turn, or takes its input back before it has one.
-async fn stop(session: &SessionHandle, tape: &Tape, id: ResponseId) -> Reply<()> {
+async fn stop(Found { session, id, tape, .. }: &Found) -> Reply<()> {
     let stopped = match tape.turn() {
         Some(turn) => session.cancel(Cancel { turn: Some(turn), clear_queue: false }).await.map(|_| ()),
         None => session.withdraw(id.input).await,
@@ -200,11 +237,9 @@ struct Deleted {
 }
 
 async fn delete(State(door): At, caller: Authenticated, request: Request) -> Reply {
-    let (Found { session, tape, ended }, id) = named(&door, &caller, request.uri()).await?;
-    if ended.is_none() {
-        stop(&session, &tape, id).await?;
-    }
-    if is_alone(&session).await? && !tape.response().is_some_and(object::Response::is_in_conversation) {
+    let found = stopped(named(&door, &caller, request.uri()).await?).await?;
+    let Found { session, id, .. } = &found;
+    if found.is_alone().await? {
         session.delete().await?;
     } else {
         // Others go on from it, so the log stays; the response is not shown any more.
@@ -215,37 +250,11 @@ async fn delete(State(door): At, caller: Authenticated, request: Request) -> Rep
     Ok(json(StatusCode::OK, &Deleted { id: id.to_string(), object: "response", deleted: true }))
 }
 
-/// Whether a session holds one turn only.
-async fn is_alone(session: &SessionHandle) -> Reply<bool> {
-    let (mut turns, mut after) = (0, Seq::ZERO);
-    loop {
-        let records = session.read(after, READ_BATCH).await?;
-        let Some(last) = records.last() else { return Ok(turns <= 1) };
-        after = last.position().seq;
-        let events = records.iter().filter_map(|record| record.envelope().ok());
-        turns += events.filter(|envelope| matches!(envelope.event, Event::InputAccepted(_))).count();
-    }
-}
-
 async fn input_items(State(door): At, caller: Authenticated, request: Request) -> Reply {
     let listing = Listing::of(request.uri())?;
-    let (Found { session, tape, .. }, id) = named(&door, &caller, request.uri()).await?;
-    // What it goes on from has its own list.
-    let only_own = tape.response().is_some_and(object::Response::goes_on);
-    let (mut items, mut after) = (Items::default(), Seq::ZERO);
-    loop {
-        let records = session.read(after, READ_BATCH).await?;
-        let Some(last) = records.last() else { return Err(not_found(&id.to_string())) };
-        after = last.position().seq;
-        for envelope in records.iter().filter_map(|record| record.envelope().ok()) {
-            let own = matches!(&envelope.event, Event::InputAccepted(input) if input.input == id.input);
-            if own && only_own {
-                items.items.clear();
-            }
-            items.take(&envelope.event);
-            if own {
-                return page(items.items, &listing);
-            }
-        }
-    }
+    let found = named(&door, &caller, request.uri()).await?;
+    let Found { session, id, .. } = &found;
+    // What it goes on from has its own list; what stands before a first response came with it.
+    let after = if found.goes_on() { id.before() } else { Seq::ZERO };
+    page(Items::between(session, after, id.at).await?, &listing)
 }

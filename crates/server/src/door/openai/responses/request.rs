@@ -229,14 +229,10 @@ impl Message {
 impl Refused {
     fn check(&self) -> Reply<()> {
         let format = self.text.as_ref().and_then(|text| text.format.as_ref());
-        let field = if format.is_some_and(|format| format.kind != "text") {
-            "text.format"
-        } else if self.prompt.as_ref().is_some_and(|prompt| !prompt.is_null()) {
-            "prompt"
-        } else {
-            return Ok(());
-        };
-        Err(Fault::unsupported(field, format!("this server does not do what {field} asks for")))
+        Fault::unless_done(&[
+            ("text.format", format.is_some_and(|format| format.kind != "text")),
+            ("prompt", self.prompt.as_ref().is_some_and(|prompt| !prompt.is_null())),
+        ])
     }
 }
 

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::extract::{Request, State};
 use bytes::{Bytes, BytesMut};
-use moongate_core::Frame;
+use moongate_core::{Frame, Refusal};
+use moongate_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::{Utf8Bytes, protocol::frame::coding::CloseCode};
 
@@ -20,6 +21,7 @@ use crate::{
         openai::{
             At, Openai,
             failure::{Fault, Info, Reply},
+            rates,
             run::{Held, Source},
         },
         shared::{
@@ -28,10 +30,14 @@ use crate::{
         },
     },
     limits::WS_MESSAGE_BYTES,
+    reply::Failure,
 };
 
 /// Requests that wait while a response is being written.
 const WAITING: usize = 16;
+
+/// When to try again, for a client that has too many sockets.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 const BOUNDS: Bounds = Bounds {
     speaks: &[],
@@ -42,8 +48,15 @@ const BOUNDS: Bounds = Bounds {
 };
 
 pub(super) async fn open(State(door): At, caller: Authenticated, request: Request) -> Reply {
+    let share = door.sockets.try_take(caller.key()).ok_or_else(|| {
+        let message = "this key has as many sockets open as it may have";
+        Refusal::later(ErrorCode::RateLimited, message, RETRY_AFTER)
+    })?;
     let app = door.app().clone();
-    let live = move |socket| async move { Talk::new(door, socket).live().await };
+    let live = move |socket| async move {
+        let _share = share;
+        Talk::new(door, socket).live().await;
+    };
     Ok(upgrade(&app, caller, request, BOUNDS, live)?)
 }
 
@@ -133,8 +146,7 @@ impl Talk {
     fn wait(&mut self, text: Utf8Bytes) -> Result<(), End> {
         if self.waiting.len() >= WAITING {
             let message = format!("at most {WAITING} requests wait; read the responses first");
-            return self
-                .wrong(&crate::reply::Failure::new(moongate_protocol::ErrorCode::QueueFull, message).into());
+            return self.wrong(&Failure::new(ErrorCode::QueueFull, message).into());
         }
         self.waiting.push_back(text);
         Ok(())
@@ -161,6 +173,7 @@ impl Talk {
             return Err(Fault::field("background", "a WebSocket's responses are not in the background"));
         }
         let caller = self.socket.caller().clone();
+        rates::take(&self.door.rate, &caller)?;
         let begun = start::start(&self.door, &caller, request).await?;
         let tape = Tape::new(begun.id, begun.store, None, Style::Socket);
         self.held.clone_from(&begun.run.source.held);

@@ -11,7 +11,7 @@ use crate::{
         openai::{
             DOOR, Openai,
             conversation::Conversation,
-            failure::{Fault, Reply},
+            failure::{Fault, Reply, quoted},
             ids::{self, ResponseId},
             models::{self, Choice},
             run::{self, Held, Run},
@@ -77,7 +77,8 @@ pub(super) async fn start(
             say(session, None, conversation, input).await?
         }
     };
-    let id = ResponseId { session: run.session.id(), input: run.accepted.input };
+    let accepted = &run.accepted;
+    let id = ResponseId { session: run.session.id(), input: accepted.input, at: accepted.position.seq };
     Ok(Begun { run, id, store })
 }
 
@@ -92,9 +93,8 @@ fn place(request: &ResponseRequest) -> Reply<Place> {
             Ok(Place::After(id))
         }
         (None, Some(conversation)) => {
-            let session = ids::session(conversation).ok_or_else(|| {
-                Fault::not_found(format!("Conversation with id '{conversation}' not found."))
-            })?;
+            let missing = || Fault::no_such("Conversation", conversation);
+            let session = ids::session(conversation).ok_or_else(missing)?;
             Ok(Place::Within(session))
         }
         (None, None) => Ok(Place::New),
@@ -102,7 +102,7 @@ fn place(request: &ResponseRequest) -> Reply<Place> {
 }
 
 fn no_previous(id: &str) -> Fault {
-    let message = format!("Previous response with id '{id}' not found.");
+    let message = format!("Previous response with id '{}' not found.", quoted(id));
     let fault = Fault::field("previous_response_id", message);
     fault.with_code(http::StatusCode::BAD_REQUEST, "previous_response_not_found")
 }
@@ -131,9 +131,13 @@ impl Start<'_> {
     async fn after(&self, previous: ResponseId, said: Conversation, input: NewInput) -> Reply<Run> {
         only_new(&said, "previous_response_id")?;
         let gateway = self.door.app().gateway();
-        let missing = || no_previous(&previous.to_string());
-        let from = gateway.session(self.caller, previous.session).await.map_err(|_| missing())?;
-        let found = find(from, previous).await.map_err(|_| missing())?;
+        let missing = |fault: Fault| match fault.code() {
+            ErrorCode::NotFound => no_previous(&previous.to_string()),
+            _ => fault,
+        };
+        let from = gateway.session(self.caller, previous.session).await;
+        let from = from.map_err(|refusal| missing(refusal.into()))?;
+        let found = find(from, previous).await.map_err(missing)?;
         let from = found.session;
         let Some(end) = found.ended else {
             let message = format!("Response '{previous}' is still in progress.");
