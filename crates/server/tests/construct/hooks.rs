@@ -220,7 +220,7 @@ async fn c22_every_agent_start_has_its_end_live_in_history_and_after_a_resume() 
 #[tokio::test]
 async fn c06_a_stalled_reader_is_told_exactly_what_it_missed() {
     /// Turns, and calls of each: more events than all buffers on the way take.
-    const TURNS: usize = 20;
+    const TURNS: usize = 60;
     const CALLS: usize = 128;
     /// Events of a turn: its beginning and end, two model calls, and two for each call.
     const EVENTS: usize = TURNS * (4 + 2 * CALLS);
