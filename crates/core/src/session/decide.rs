@@ -144,6 +144,7 @@ fn check_idle(state: &State) -> Result<(), Refusal> {
 /// What was said elsewhere becomes turns that are over, after all that is there.
 fn take_in(state: &State, said: &[Said], context: &Context<'_>) -> Result<Decision, Refusal> {
     history::check(said)?;
+    open_calls::check_said(state, said)?;
     check_idle(state)?;
     let agent = context.catalog.agent(&state.view().agent)?.snapshot(None, state.view().policy);
     let writer = history::Writer { ids: context.ids, by: context.by, agent, fence: context.fence };

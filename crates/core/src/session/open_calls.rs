@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use moongate_protocol::{CallId, ErrorCode, ItemId, NewInput, Part, ToolSpec};
+use moongate_protocol::{CallId, ErrorCode, ItemId, NewInput, Part, Said, ToolSpec};
 
 use super::{
     state::State,
@@ -76,6 +76,27 @@ pub(super) fn check_tools(tools: &[ToolSpec], agent: &Agent) -> Result<(), Refus
         if !names.insert(&tool.name) {
             let message = format!("there are two tools named {}, or the agent has one itself", tool.name);
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that results among what was said elsewhere follow their calls, or answer calls that are open.
+///
+/// # Errors
+/// `invalid_request` when one does not.
+pub(super) fn check_said(state: &State, said: &[Said]) -> Result<(), Refusal> {
+    let mut asked: HashSet<CallId> = state.transcript.open_calls().map(|(_, call)| call).collect();
+    for part in said.iter().flat_map(|said| &said.parts) {
+        match part {
+            Part::ToolCall { call, .. } => {
+                asked.insert(call.clone());
+            }
+            Part::ToolResult { call, .. } if !asked.contains(call) => {
+                let message = format!("no call {call} waits for a result");
+                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -83,7 +83,11 @@ async fn items_are_added_to_a_conversation_and_the_next_response_knows_them() {
     assert_eq!(texts(&list), ["1+1?", "2", "2+2?", "4", "And 3+3?"], "they are on disk");
     live.push([Script::says("6")]);
     live.post("/responses", within("well?")).await.ok();
-    assert_eq!(prompt(&live), ["1+1?", "2", "2+2?", "4", "And 3+3?", "well?"]);
+    assert_eq!(
+        prompt(&live),
+        ["1+1?", "2", "2+2?", "4", "And 3+3?well?"],
+        "two messages of one person are one to a model"
+    );
     assert_eq!(live.kit.model().requests().pop().unwrap().attachments.len(), 1);
 }
 
