@@ -21,8 +21,6 @@ pub(crate) struct Options {
 impl Options {
     /// The upstreams, as the gate runs them.
     pub(crate) const UPSTREAMS: Self = Self { part: Part::Upstreams(upstreams::Options::USUAL) };
-    /// The clients of the OpenAI API.
-    pub(crate) const OPENAI: Self = Self { part: Part::Openai };
 }
 
 #[derive(clap::Subcommand)]

@@ -102,15 +102,8 @@ async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<M
             return;
         }
     };
-    let mut actor = Actor {
-        shared,
-        slot,
-        log,
-        prompt: Draft::default(),
-        running: None,
-        permit: None,
-        gates: Gates::default(),
-    };
+    let (prompt, gates) = (Draft::default(), Gates::default());
+    let mut actor = Actor { shared, slot, log, prompt, running: None, permit: None, gates };
     let ended = match actor.recover().await {
         Ok(()) => actor.live(&mut mailbox).await,
         Err(stop) => Err(stop),

@@ -41,7 +41,7 @@ impl Person {
         kit.scripts([Script::calls(&calls), Script::says(&format!("{} says", self.mark))]);
         let at = usize::try_from(dice).unwrap() % SESSIONS.len();
         let text = format!("{}-asks", self.mark);
-        if dice % 3 == 0 {
+        if dice.is_multiple_of(3) {
             let headers = [("x-session-id", SESSIONS[at])];
             let got = hook(kit, &self.key, &headers, json!({ "message": text })).await;
             assert_eq!(got.status, 200, "{got:?}");

@@ -31,7 +31,8 @@ fn asked(live: &Live) -> (String, usize) {
 
 fn says(model: &str, more: Value) -> Value {
     let mut body = json!({"model": model, "input": "go on"});
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("more is an object") };
+    body.as_object_mut().unwrap().extend(more);
     body
 }
 

@@ -64,7 +64,7 @@ impl Door<Construct> {
             match self.upload(place, id).await.map_err(failed)? {
                 Some(upload) => uploads.push(upload),
                 None => {
-                    missing.push(id.chars().filter(|c| c.is_ascii_graphic()).take(80).collect::<String>())
+                    missing.push(id.chars().filter(|c| c.is_ascii_graphic()).take(80).collect::<String>());
                 }
             }
         }
