@@ -128,6 +128,8 @@ fn events(ids: &Ids, fence: u64, number: usize) -> Result<Vec<Event>, Fault> {
             tokens,
             cost: Some(MicroUsd(0)),
             price_source: None,
+            author: None,
+            agent: None,
         }),
         Event::TurnCompleted(TurnCompleted { turn, usage, stop_reason: StopReason::EndTurn }),
     ])

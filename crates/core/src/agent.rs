@@ -7,7 +7,7 @@ use moongate_protocol::{
     AgentName, AgentSnapshot, ErrorCode, ModelName, Namespace, PolicyPreset, ToolName, ToolSpec,
 };
 
-use crate::{CallSettings, Models, Refusal, ToolPolicies, Toolbox};
+use crate::{CallSettings, Models, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox};
 
 /// A named agent.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Agent {
     pub policy: PolicyPreset,
     /// How its model answers.
     pub settings: CallSettings,
+    /// What it may spend.
+    pub spend: SpendLimits,
 }
 
 impl Agent {
@@ -39,6 +41,7 @@ impl Agent {
             tools: Vec::new(),
             policy: PolicyPreset::Ask,
             settings: CallSettings::default(),
+            spend: SpendLimits::default(),
         }
     }
 
@@ -65,6 +68,8 @@ pub struct Catalog {
     pub tools: Toolbox,
     /// Which of them a namespace may use.
     pub tool_policies: ToolPolicies,
+    /// What may be spent, whoever answers.
+    pub spending: Spending,
 }
 
 impl Catalog {

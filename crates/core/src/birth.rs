@@ -205,7 +205,7 @@ impl Gateway {
         if !caller.may(Scope::SessionsWrite) {
             return Err(forbidden("this key lacks the scope sessions:write"));
         }
-        if self.shared.draining.is_cancelled() {
+        if self.shared.shutdown.draining.is_cancelled() {
             return Err(crate::gateway::going_away());
         }
         Ok(())

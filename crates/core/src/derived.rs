@@ -2,7 +2,8 @@
 //! everything derived is built anew.
 
 use moongate_protocol::{
-    ApprovalId, Envelope, Event, InputId, MicroUsd, ModelName, Part, Seq, Timestamp, Tokens, TurnId,
+    AgentName, ApprovalId, Envelope, Event, InputId, MicroUsd, ModelName, Part, Principal, Seq, Timestamp,
+    Tokens, TurnId,
 };
 
 use crate::{Append, StoreError, TurnChange, TurnEnding, summary::title_of};
@@ -20,6 +21,26 @@ pub struct BilledCall {
     pub tokens: Tokens,
     /// Its price, where known.
     pub cost: Option<MicroUsd>,
+    /// Who set it off, where that is not the session's owner.
+    pub author: Option<Principal>,
+    /// Which agent made it, where that is not the session's.
+    pub agent: Option<AgentName>,
+}
+
+impl BilledCall {
+    /// The call an event bills, where it bills one.
+    pub fn of(envelope: &Envelope) -> Option<Self> {
+        let Event::UsageRecorded(usage) = &envelope.event else { return None };
+        Some(Self {
+            seq: envelope.seq,
+            at: envelope.at,
+            model: usage.model.clone(),
+            tokens: usage.tokens,
+            cost: usage.cost,
+            author: usage.author.clone(),
+            agent: usage.agent.clone(),
+        })
+    }
 }
 
 /// A change of the approvals that wait for somebody.
@@ -90,13 +111,7 @@ impl Derived {
             Event::MessageCompleted(message) if message.input.is_none() => {
                 self.take_text(envelope.seq, &message.parts);
             }
-            Event::UsageRecorded(usage) => self.calls.push(BilledCall {
-                seq: envelope.seq,
-                at: envelope.at,
-                model: usage.model.clone(),
-                tokens: usage.tokens,
-                cost: usage.cost,
-            }),
+            Event::UsageRecorded(_) => self.calls.extend(BilledCall::of(envelope)),
             Event::ApprovalRequested(request) => {
                 let asked = ApprovalChange::Open(request.approval, envelope.seq, request.expires_at);
                 self.approvals.push(asked);

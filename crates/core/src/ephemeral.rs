@@ -12,7 +12,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Beginning, Bill, Caller, Derived, Fence, Gateway,
     IdempotencyRow, KeyRow, ListQuery, MemoryStore, Record, Refusal, SearchHit, SessionHandle, SessionRow,
-    Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow, session::Place,
+    SpentRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow,
+    session::Place,
 };
 
 /// A session that ends with this value: its turn is stopped, its log forgotten.
@@ -92,9 +93,8 @@ impl Store for Fleeting {
     async fn append(&self, append: Append) -> Result<(), StoreError> {
         let derived = Derived::of(append.events()?);
         let row = &append.row;
-        for call in derived.calls {
-            let (tenant, session, agent) = (row.tenant.clone(), row.view.id, row.view.agent.clone());
-            self.kept.bill(Bill { tenant, session, agent, call }).await?;
+        for call in &derived.calls {
+            self.kept.bill(Bill::of(row, call)).await?;
         }
         self.log.append(append).await
     }
@@ -165,6 +165,10 @@ impl Store for Fleeting {
         to: Timestamp,
     ) -> Result<Vec<UsageRow>, StoreError> {
         self.kept.usage(tenant, group, from, to).await
+    }
+
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        self.kept.spent(since).await
     }
 
     async fn bill(&self, bill: Bill) -> Result<(), StoreError> {

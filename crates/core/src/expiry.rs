@@ -67,12 +67,12 @@ impl Expiries {
 pub(crate) async fn watch(shared: Arc<Shared>) {
     loop {
         tokio::select! {
-            () = shared.draining.cancelled() => return,
+            () = shared.shutdown.draining.cancelled() => return,
             () = shared.expiries.news.notified() => {}
         }
         while !shared.expiries.is_empty() {
             tokio::select! {
-                () = shared.draining.cancelled() => return,
+                () = shared.shutdown.draining.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
             wake_due(&shared).await;

@@ -17,8 +17,10 @@ use crate::{
     ActivityFollower, Caller, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Store,
     activity::{Activity, sees},
     expiry::Expiries,
+    ledger::{Ledger, day_began},
     limits::UPLOAD_WAIT,
     session::{Identity, Place, SessionHandle, Slot},
+    shutdown::Shutdown,
     turns::Turns,
 };
 
@@ -47,14 +49,13 @@ pub(crate) struct Shared {
     pub(crate) turns: Turns,
     pub(crate) tasks: TaskTracker,
     pub(crate) activity: Activity,
+    /// What was spent today.
+    pub(crate) ledger: Arc<Ledger>,
     /// The sessions that wait for a person.
     pub(crate) expiries: Expiries,
     /// A session's actor ended with its turn unfinished, because its log took no append.
     pub(crate) broken_off: AtomicBool,
-    /// No new work.
-    pub(crate) draining: CancellationToken,
-    /// No work.
-    pub(crate) stopped: CancellationToken,
+    pub(crate) shutdown: Shutdown,
     catalog: RwLock<Arc<Catalog>>,
     slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
 }
@@ -143,10 +144,10 @@ impl Gateway {
             limits: Arc::new(parts.limits),
             tasks: TaskTracker::new(),
             activity: Activity::new(),
+            ledger: Arc::default(),
             expiries: Expiries::default(),
             broken_off: AtomicBool::new(false),
-            draining: CancellationToken::new(),
-            stopped: CancellationToken::new(),
+            shutdown: Shutdown::default(),
             catalog: RwLock::new(Arc::new(parts.catalog)),
             slots: Mutex::default(),
         });
@@ -155,13 +156,18 @@ impl Gateway {
         Self { shared }
     }
 
-    /// Finishes what a restart interrupted: turns without an end and inputs that wait. Returns how many
-    /// sessions were taken up.
+    /// Takes up what earlier processes left: what was spent today, turns without an end and inputs that wait.
+    /// Returns how many sessions were taken up. Comes before anything else is asked of the gateway.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn recover(&self) -> Result<usize, Refusal> {
-        let unfinished = self.shared.store.unfinished().await?;
+        let shared = &self.shared;
+        if !shared.ledger.is_loaded() {
+            let now = shared.ids.now();
+            shared.ledger.load(now, shared.store.spent(day_began(now)).await?);
+        }
+        let unfinished = shared.store.unfinished().await?;
         for session in &unfinished {
             match self.open(*session).await {
                 Ok(slot) => self.handle(slot, Caller::gateway()).wake().await,
@@ -288,19 +294,19 @@ impl Gateway {
     /// Takes no new work; lets running turns go on for `patience`, then stops everything. Turns that did not
     /// end are taken up again at the next start.
     pub async fn drain(&self, patience: Duration) {
-        self.shared.draining.cancel();
+        self.shared.shutdown.draining.cancel();
         let over = tokio::time::Instant::now() + patience;
         while self.running_turns() > 0 && tokio::time::Instant::now() < over {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.shared.stopped.cancel();
+        self.shared.shutdown.stopped.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
 
     /// Fires when the server begins to go away.
     pub fn draining(&self) -> &CancellationToken {
-        &self.shared.draining
+        &self.shared.shutdown.draining
     }
 
     pub(crate) fn handle(&self, slot: Arc<Slot>, caller: Caller) -> SessionHandle {
@@ -358,7 +364,7 @@ pub(crate) fn own_namespace(caller: &Caller) -> Namespace {
 async fn keep_house(shared: Arc<Shared>) {
     loop {
         tokio::select! {
-            () = shared.stopped.cancelled() => return,
+            () = shared.shutdown.stopped.cancelled() => return,
             () = tokio::time::sleep(HOUSEKEEPING) => {}
         }
         tidy(&shared).await;
@@ -380,7 +386,7 @@ async fn tidy(shared: &Shared) {
 
 /// Takes up turns that were broken off, once the store takes writes again: nobody may ever ask for them.
 async fn go_on(shared: &Arc<Shared>) {
-    let can_write = shared.store.fault().is_none() && !shared.draining.is_cancelled();
+    let can_write = shared.store.fault().is_none() && !shared.shutdown.draining.is_cancelled();
     if can_write && shared.broken_off.swap(false, Ordering::Relaxed) {
         let gateway = Gateway { shared: Arc::clone(shared) };
         if let Err(refusal) = gateway.recover().await {

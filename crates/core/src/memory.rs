@@ -8,15 +8,15 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
-    AgentName, Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, MicroUsd, Seq, SessionId, SessionState,
-    Tenant, Timestamp, TurnId,
+    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, MicroUsd, Seq, SessionId, SessionState, Tenant,
+    Timestamp, TurnId,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, BilledCall, Derived, DoorName, Fence,
-    IdempotencyRow, KeyRow, ListQuery, MemoryUploads, Record, SearchHit, SessionRow, Store, StoreError,
-    TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow, approval_list::ApprovalTable,
+    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
+    ListQuery, MemoryUploads, Record, SearchHit, SessionRow, SpentRow, Store, StoreError, TurnCounts,
+    TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow, approval_list::ApprovalTable,
     caller::is_of_its_namespace, is_beneath, terms, turn_list::TurnTable, words,
 };
 
@@ -34,7 +34,7 @@ pub struct MemoryStore {
 struct State {
     sessions: HashMap<SessionId, Kept>,
     aliases: HashMap<(Tenant, DoorName, Alias), SessionId>,
-    calls: Vec<(Tenant, SessionId, AgentName, BilledCall)>,
+    calls: Vec<Bill>,
     texts: Vec<(SessionId, Seq, Vec<String>)>,
     turns: TurnTable,
     keys: BTreeMap<KeyId, KeyRow>,
@@ -79,9 +79,7 @@ impl State {
             self.sessions.insert(id, kept);
         }
         let Append { row, fence, records, idempotency, .. } = append;
-        for call in derived.calls {
-            self.calls.push((row.tenant.clone(), id, row.view.agent.clone(), call));
-        }
+        self.calls.extend(derived.calls.iter().map(|call| Bill::of(&row, call)));
         for (seq, text) in derived.texts {
             self.texts.push((id, seq, words(&text).collect()));
         }
@@ -166,8 +164,8 @@ impl State {
         let calls = self
             .calls
             .iter()
-            .filter(|(whose, _, _, call)| whose == tenant && call.at >= from && call.at < to);
-        for (_, session, agent, call) in calls {
+            .filter(|bill| bill.tenant == *tenant && bill.call.at >= from && bill.call.at < to);
+        for Bill { session, agent, call, .. } in calls {
             let name = match group {
                 UsageGroup::Day => call.at.day(),
                 UsageGroup::Agent => agent.to_string(),
@@ -316,8 +314,13 @@ impl Store for MemoryStore {
         Ok(self.state().usage(tenant, group, from, to))
     }
 
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        let state = self.state();
+        Ok(state.calls.iter().filter(|bill| bill.call.at >= since).map(Bill::spent).collect())
+    }
+
     async fn bill(&self, bill: Bill) -> Result<(), StoreError> {
-        self.state().calls.push((bill.tenant, bill.session, bill.agent, bill.call));
+        self.state().calls.push(bill);
         Ok(())
     }
 

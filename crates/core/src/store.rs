@@ -10,7 +10,7 @@ use moongate_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalQuery, BilledCall, Device, Record, Scopes, TurnCounts, TurnQuery, TurnRow, Uploads};
+use crate::{ApprovalQuery, Bill, Device, Record, Scopes, SpentRow, TurnCounts, TurnQuery, TurnRow, Uploads};
 
 /// Owner generation: only grows. An append by an older owner is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,19 +99,6 @@ pub struct Append {
     pub row: SessionRow,
     /// The submission the events answer.
     pub idempotency: Option<IdempotencyRow>,
-}
-
-/// A model call of a session that is not kept: all that is written down of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bill {
-    /// Whose.
-    pub tenant: Tenant,
-    /// The session it was made for.
-    pub session: SessionId,
-    /// The agent that made it.
-    pub agent: AgentName,
-    /// The call.
-    pub call: BilledCall,
 }
 
 /// Which sessions to list, newest activity first.
@@ -324,6 +311,9 @@ pub trait Store: Send + Sync {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// What was spent since a time, behind every wall.
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError>;
 
     /// Accounts for a model call of a session that is not kept.
     ///

@@ -396,6 +396,8 @@ mod tests {
             tokens,
             cost: Some(MicroUsd(2)),
             price_source: None,
+            author: None,
+            agent: None,
         };
         assert_eq!(log.push(Event::UsageRecorded(usage)).usage.cost, Some(MicroUsd(2)));
         let from = SessionId::from_bits(2);

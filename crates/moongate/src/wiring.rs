@@ -28,6 +28,7 @@ pub(crate) fn catalog(config: &Config) -> Outcome<Catalog> {
         models: Arc::new(registry),
         tools: Toolbox::default(),
         tool_policies: tool_policies(config),
+        spending: config.spending.clone(),
     })
 }
 

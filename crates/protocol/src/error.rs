@@ -97,6 +97,8 @@ error_codes! {
     ContextTooLong = "context_too_long", 422, false;
     /// A limit of the turn (model calls, time) was reached.
     LimitReached = "limit_reached", 422, false;
+    /// An operator's limit of what may be spent was reached.
+    BudgetExceeded = "budget_exceeded", 403, false;
     /// The turn was tried as often as it may be.
     AttemptsExhausted = "attempts_exhausted", 500, false;
     /// The turn was cancelled.

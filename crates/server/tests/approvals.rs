@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{Gate, live::Live};
-use moongate_core::{Agent, Catalog, Gateway, ToolPolicies, Toolbox};
+use moongate_core::{Agent, Catalog, Gateway, Spending, ToolPolicies, Toolbox};
 use moongate_protocol::{Effect, PolicyPreset};
 use moongate_testkit::{AGENT, MODEL, Script, ScriptedModel, ScriptedModels, ScriptedTool};
 use serde_json::{Value, json};
@@ -37,6 +37,7 @@ fn give_tools(gateway: &Gateway) -> ScriptedModels {
         models: Arc::new(models.clone()),
         tools: Toolbox::new([tool.boxed()]),
         tool_policies: ToolPolicies::default(),
+        spending: Spending::default(),
     });
     models
 }

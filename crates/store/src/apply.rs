@@ -182,7 +182,7 @@ impl Tables<'_> {
     }
 
     fn derive(&mut self, no: i64, log: i64, append: &Prepared) -> Result<()> {
-        insert_calls(self.connection, append.row.view.id, &append.row, &append.derived)?;
+        insert_calls(self.connection, &append.row, &append.derived)?;
         self.finder.push_place(Place { session: no, last: int(append.last()), log });
         change_approvals(self.connection, no, &append.derived.approvals)?;
         let SessionRow { tenant, view, .. } = &append.row;
@@ -277,25 +277,20 @@ fn insert_idempotency(connection: &Connection, no: i64, row: &IdempotencyRow) ->
     Ok(())
 }
 
-/// Accounts for the calls of one append, under the agent the session had then.
+/// Accounts for the calls of one append, as the session's row was then.
 pub(crate) fn insert_calls(
     connection: &Connection,
-    session: SessionId,
     row: &SessionRow,
     derived: &moongate_core::Derived,
 ) -> Result<()> {
-    for call in &derived.calls {
-        let bill =
-            Bill { tenant: row.tenant.clone(), session, agent: row.view.agent.clone(), call: call.clone() };
-        insert_call(connection, &bill)?;
-    }
-    Ok(())
+    derived.calls.iter().try_for_each(|call| insert_call(connection, &Bill::of(row, call)))
 }
 
 fn insert_call(connection: &Connection, bill: &Bill) -> Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO usage (tenant, at, session, seq, agent, model, input, output, reasoning, \
-         cache_read, cache_write, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         cache_read, cache_write, cost, principal, namespace) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     let call = &bill.call;
     statement.execute(params![
@@ -311,6 +306,8 @@ fn insert_call(connection: &Connection, bill: &Bill) -> Result<()> {
         int(call.tokens.cache_read),
         int(call.tokens.cache_write),
         call.cost.map(|cost| int(cost.0)),
+        bill.principal.as_str(),
+        bill.namespace.as_str(),
     ])?;
     Ok(())
 }

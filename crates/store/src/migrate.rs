@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0003_turns.sql"),
     include_str!("../migrations/0004_approvals.sql"),
     include_str!("../migrations/0005_devices.sql"),
+    include_str!("../migrations/0006_accounts.sql"),
 ];
 
 /// Runs the steps the store has not had yet. A step that was cut off leaves no trace and runs again.

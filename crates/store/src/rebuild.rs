@@ -59,7 +59,7 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
     let walked = walk(connection, session, |step| {
         let row =
             SessionRow { tenant: tenant.clone(), door: shared(&door), view: step.summary.view().clone() };
-        insert_calls(connection, session.id, &row, &step.derived)?;
+        insert_calls(connection, &row, &step.derived)?;
         change_approvals(connection, session.no, &step.derived.approvals)?;
         let SessionRow { tenant, view, .. } = &row;
         let whose = Session { no: session.no, id: session.id, tenant, owner: &view.owner };

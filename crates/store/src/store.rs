@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow,
-    ListQuery, Record, SearchHit, SessionRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery, TurnRow,
-    Uploads, UsageGroup, UsageRow,
+    ListQuery, Record, SearchHit, SessionRow, SpentRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery,
+    TurnRow, Uploads, UsageGroup, UsageRow,
 };
 use moongate_protocol::{
     Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
@@ -265,6 +265,10 @@ impl Store for SqliteStore {
     ) -> Result<Vec<UsageRow>, StoreError> {
         let tenant = tenant.clone();
         self.read(move |connection| usage::usage(connection, &tenant, group, from, to)).await
+    }
+
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        self.read(move |connection| usage::spent(connection, since)).await
     }
 
     async fn bill(&self, bill: Bill) -> Result<(), StoreError> {

@@ -1,8 +1,8 @@
 //! Sums of what was billed.
 
-use moongate_core::{UsageGroup, UsageRow};
+use moongate_core::{Spent, SpentRow, UsageGroup, UsageRow};
 use moongate_protocol::{MicroUsd, Tenant, Timestamp, Tokens};
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, Result, Row};
 
 use crate::{apply::session_id, prepare::number};
 
@@ -41,4 +41,37 @@ pub(crate) fn usage(
         Ok(UsageRow { group, tokens, calls, cost: MicroUsd(number(row.get(7)?)), unpriced_calls })
     })?;
     rows.collect()
+}
+
+/// Each tenant by a search of its own, so that only the calls since then are read.
+const SPENT: &str = "WITH RECURSIVE walls (tenant) AS (SELECT min(tenant) FROM usage UNION ALL \
+     SELECT (SELECT min(u.tenant) FROM usage u WHERE u.tenant > walls.tenant) FROM walls WHERE walls.tenant NOTNULL) \
+     SELECT u.tenant, u.principal, u.namespace, u.agent, sum(u.input + u.output), count(*), coalesce(sum(u.cost), 0) \
+     FROM walls CROSS JOIN usage u ON u.tenant = walls.tenant AND u.at >= ?1 GROUP BY 1, 2, 3, 4";
+
+/// What was spent since a time, on every account.
+pub(crate) fn spent(connection: &Connection, since: Timestamp) -> Result<Vec<SpentRow>> {
+    let mut statement = connection.prepare_cached(SPENT)?;
+    let rows = statement.query_map([since.as_millis()], |row| {
+        Ok(SpentRow {
+            tenant: name(row, 0)?,
+            principal: maybe(row, 1)?,
+            namespace: maybe(row, 2)?,
+            agent: name(row, 3)?,
+            spent: Spent {
+                tokens: number(row.get(4)?),
+                calls: number(row.get(5)?),
+                cost: MicroUsd(number(row.get(6)?)),
+            },
+        })
+    })?;
+    rows.collect()
+}
+
+fn name<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> Result<T> {
+    row.get::<_, String>(column)?.parse().map_err(|_| rusqlite::Error::InvalidQuery)
+}
+
+fn maybe<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
+    row.get::<_, Option<String>>(column)?.map_or(Ok(None), |_| name(row, column).map(Some))
 }

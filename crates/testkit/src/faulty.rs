@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, Record,
-    SearchHit, SessionRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow,
+    SearchHit, SessionRow, SpentRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup,
+    UsageRow,
 };
 use moongate_protocol::{
     Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
@@ -206,6 +207,10 @@ impl Store for FaultyStore {
         to: Timestamp,
     ) -> Result<Vec<UsageRow>, StoreError> {
         self.alive().await.usage(tenant, group, from, to).await
+    }
+
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        self.alive().await.spent(since).await
     }
 
     async fn approvals(

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moongate_core::{
     Agent, Caller, CallerLimits, Catalog, Gateway, Limits, MemoryStore, Models, NewSession, Parts, Scope,
-    Scopes, SessionHandle, Store, Tool, ToolPolicies, Toolbox,
+    Scopes, SessionHandle, SpendLimits, Spending, Store, Tool, ToolPolicies, Toolbox,
 };
 use moongate_protocol::{Envelope, NewInput, Part, PolicyPreset, Seq, SessionId};
 
@@ -29,6 +29,10 @@ pub struct Setup {
     pub policy: PolicyPreset,
     /// Which tools a namespace may use.
     pub tool_policies: ToolPolicies,
+    /// What may be spent, whoever answers.
+    pub spending: Spending,
+    /// What the agent may spend.
+    pub spend: SpendLimits,
     /// The bounds.
     pub limits: Limits,
     /// What the ids are made from.
@@ -44,6 +48,8 @@ impl Default for Setup {
             tools: Vec::new(),
             policy: PolicyPreset::Full,
             tool_policies: ToolPolicies::default(),
+            spending: Spending::default(),
+            spend: SpendLimits::default(),
             limits: Limits::default(),
             seed: 1,
         }
@@ -220,12 +226,14 @@ fn catalog(setup: &Setup) -> Catalog {
     let mut agent = Agent::new(parsed(AGENT), parsed(MODEL));
     agent.tools = setup.tools.iter().map(|tool| tool.spec().name.clone()).collect();
     agent.policy = setup.policy;
+    agent.spend = setup.spend;
     Catalog {
         agents: BTreeMap::from([(agent.name.clone(), Arc::new(agent))]),
         default_agent: parsed(AGENT),
         models: setup.providers.clone().unwrap_or_else(|| Arc::new(setup.models.clone())),
         tools: Toolbox::new(setup.tools.iter().cloned()),
         tool_policies: setup.tool_policies.clone(),
+        spending: setup.spending.clone(),
     }
 }
 

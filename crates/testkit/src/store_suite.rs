@@ -47,6 +47,7 @@ cases! {
     projections::a_submission_is_remembered_until_it_is_swept,
     projections::approvals_are_open_until_somebody_or_the_turns_end_decides,
     projections::usage_is_summed_between_two_times,
+    projections::what_was_spent_is_summed_by_account_since_a_time,
     turns::turns_are_listed_newest_first_and_counted_by_how_they_ended,
     turns::lists_know_their_length_and_begin_anywhere,
     projections::a_fork_is_not_paid_for_twice,

@@ -34,6 +34,8 @@ const DOWNGRADE: &str = "import sqlite3, sys\n\
     \x20          'STRICT, WITHOUT ROWID')\n\
     db.execute('CREATE INDEX approval_session ON approval (session)')\n\
     db.execute('ALTER TABLE key DROP COLUMN device')\n\
+    db.execute('ALTER TABLE usage DROP COLUMN principal')\n\
+    db.execute('ALTER TABLE usage DROP COLUMN namespace')\n\
     db.execute('PRAGMA user_version=1')\n\
     db.execute('PRAGMA wal_checkpoint(TRUNCATE)')\n";
 

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Slot,
-    decide::{Decision, TurnChange, decide, start_next},
+    decide::{Decision, TurnChange, decide},
     gates::{Gate, Gates},
     log::Log,
     running::{Canceller, Running, hear_from},
@@ -157,7 +157,7 @@ pub(super) fn refusal_for(error: &StoreError) -> Refusal {
 impl Actor {
     async fn live(&mut self, mailbox: &mut mpsc::Receiver<Message>) -> Result<(), Stop> {
         loop {
-            let stopped = self.shared.stopped.clone();
+            let stopped = self.shared.shutdown.stopped.clone();
             let deadline = match &self.running {
                 Some(running) => running.give_up,
                 None if self.gates.are_closed() => None,
@@ -205,17 +205,6 @@ impl Actor {
         }
         let fence = self.shared.store.fence().0;
         self.log.write(vec![Event::TurnResumed(TurnResumed { turn: id, attempt, fence })]).await?;
-        self.begin_turn();
-        Ok(())
-    }
-
-    pub(super) async fn start_waiting(&mut self) -> Result<(), Stop> {
-        if self.shared.draining.is_cancelled() || !self.admits_next() {
-            return Ok(());
-        }
-        let by = self.log.state.view().owner.clone();
-        let Some(event) = self.log.decide(&by, start_next) else { return Ok(()) };
-        self.log.write(vec![event]).await?;
         self.begin_turn();
         Ok(())
     }

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     actor::{Actor, Stop},
-    decide::{Decision, TurnChange},
+    decide::{Decision, TurnChange, start_next},
 };
 
 /// The shares of running turns of whoever sends an input.
@@ -88,6 +88,18 @@ impl Actor {
         self.gates.by_input.retain(|input, _| state.waiting.contains_key(input));
         let gate = state.queue().next().and_then(|input| self.gates.by_input.get(&input));
         self.gates.admits(gate.cloned())
+    }
+
+    /// Begins the turn of the first input that waits, if it may.
+    pub(super) async fn start_waiting(&mut self) -> Result<(), Stop> {
+        if self.shared.shutdown.draining.is_cancelled() || !self.admits_next() {
+            return Ok(());
+        }
+        let by = self.log.state.view().owner.clone();
+        let Some(event) = self.log.decide(&by, start_next) else { return Ok(()) };
+        self.log.write(vec![event]).await?;
+        self.begin_turn();
+        Ok(())
     }
 
     /// Another input may be the first now.

@@ -97,7 +97,7 @@ impl SessionHandle {
     /// As [`SessionHandle::submit`].
     pub async fn submit_behind(&self, input: NewInput, gate: Option<Gate>) -> Result<Accepted, Refusal> {
         self.require(Scope::SessionsWrite)?;
-        if self.shared.draining.is_cancelled() {
+        if self.shared.shutdown.draining.is_cancelled() {
             return Err(crate::gateway::going_away());
         }
         if let Some(agent) = &input.overrides.agent
@@ -117,7 +117,7 @@ impl SessionHandle {
     /// `busy` while a turn runs or an input waits, `invalid_request` when somebody says what only others can.
     pub async fn take_in(&self, said: Vec<Said>) -> Result<TakenIn, Refusal> {
         self.require(Scope::SessionsWrite)?;
-        if self.shared.draining.is_cancelled() {
+        if self.shared.shutdown.draining.is_cancelled() {
             return Err(crate::gateway::going_away());
         }
         let done = self.command(Command::TakeIn(said)).await?;
@@ -291,7 +291,7 @@ impl SessionHandle {
         let by: Principal = self.caller.principal().clone();
         let mut message = Message::Command(Box::new(ActorCommand { by, command, gate, reply }));
         loop {
-            if self.shared.stopped.is_cancelled() {
+            if self.shared.shutdown.stopped.is_cancelled() {
                 return Err(crate::gateway::going_away());
             }
             let mailbox = self.slot.mailbox(|| start(&self.shared, &self.slot));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moongate_protocol::{Envelope, Event, Notice, Principal};
 
 use super::{Identity, Slot, actor::Stop, audit, decide::Context, load::load, state::State};
-use crate::{Append, Record, SessionRow, StoreError, UploadPlace, gateway::Shared};
+use crate::{Append, Bill, BilledCall, Record, SessionRow, StoreError, UploadPlace, gateway::Shared};
 
 pub(super) struct Log {
     shared: Arc<Shared>,
@@ -46,6 +46,7 @@ impl Log {
         let records: Vec<_> = events
             .into_iter()
             .map(|event| {
+                let event = attributed(event, &self.state);
                 seq = seq.next();
                 let envelope = Envelope { epoch: expected.epoch, seq, at, session: self.slot.id(), event };
                 self.state.apply(&envelope);
@@ -66,7 +67,11 @@ impl Log {
     /// Writes a draft, then tells followers. The state is worth nothing when this fails.
     pub(super) async fn commit(&self, draft: Append) -> Result<(), Stop> {
         let records = draft.records.clone();
+        let bills = bills(&draft);
         self.slot.store().append(draft).await.map_err(Stop::Failed)?;
+        for bill in bills {
+            self.shared.ledger.note(bill.call.at, bill.spent());
+        }
         self.publish(&records);
         self.note(&records).await;
         Ok(())
@@ -125,4 +130,21 @@ impl Log {
         let (tenant, door) = (identity.tenant.clone(), Arc::clone(&identity.door));
         SessionRow { tenant, door, view: self.state.view().clone() }
     }
+}
+
+/// The model calls of an append, as they are accounted for.
+fn bills(append: &Append) -> Vec<Bill> {
+    let events = append.records.iter().filter_map(|record| record.envelope().ok());
+    let billed = events.filter_map(BilledCall::of);
+    billed.map(|call| Bill::of(&append.row, &call)).collect()
+}
+
+/// A model call with who caused it, where that is not what the session's row says.
+fn attributed(mut event: Event, state: &State) -> Event {
+    if let (Event::UsageRecorded(usage), Some(turn)) = (&mut event, &state.turn) {
+        let view = state.view();
+        usage.author = (turn.author != view.owner).then(|| turn.author.clone());
+        usage.agent = (turn.agent.agent != view.agent).then(|| turn.agent.agent.clone());
+    }
+    event
 }

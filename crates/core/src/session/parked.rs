@@ -83,7 +83,7 @@ impl Actor {
         match &self.running {
             Some(running) => running.decided.notify_one(),
             // What was decided is on disk; the next start goes on with it.
-            None if self.shared.draining.is_cancelled() => {}
+            None if self.shared.shutdown.draining.is_cancelled() => {}
             None => self.begin_turn(),
         }
     }

@@ -187,12 +187,14 @@ impl Actor {
                 overrides: open.overrides.clone(),
                 client_tools: Arc::clone(&open.client_tools),
                 namespace: self.slot.identity().namespace.clone(),
+                author: open.author.clone(),
                 catalog,
             },
             feed: Arc::clone(self.slot.feed()),
             store: Arc::clone(self.slot.store()),
             ids: self.shared.ids.clone(),
             limits: Arc::clone(&self.shared.limits),
+            ledger: Arc::clone(&self.shared.ledger),
             cancel,
             decided,
             reports,
@@ -208,6 +210,7 @@ impl Actor {
             blobs: transcript.blobs.clone(),
             calls_made: turn.map_or(0, |turn| turn.model_calls),
             window_used: self.log.state.window_used,
+            spent: self.log.state.spent(),
         }
     }
 
@@ -236,7 +239,8 @@ impl Actor {
             Then::Ask(request) => self.ask(*request).await?,
             Then::Look => Verdict::Call(self.work()),
             Then::Compact { halvings } => {
-                Verdict::Compact(compactable(&self.log.state.transcript, halvings).map(Box::new))
+                let range = compactable(&self.log.state.transcript, halvings).map(Box::new);
+                Verdict::Compact(range, self.log.state.spent())
             }
             Then::Complete(_)
                 if !stopping && !self.clients_turn() && !self.log.state.steering().is_empty() =>
@@ -335,8 +339,8 @@ impl Actor {
             }
         });
         let mut draft = self.log.draft(events);
-        let next = self.log.decide(&owner, start_next).filter(|_| !self.shared.draining.is_cancelled());
-        let next = next.filter(|_| self.admits_next());
+        let goes_on = !self.shared.shutdown.draining.is_cancelled();
+        let next = self.log.decide(&owner, start_next).filter(|_| goes_on && self.admits_next());
         if let Some(next) = next {
             self.log.extend(&mut draft, vec![next]);
         }

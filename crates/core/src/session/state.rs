@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use moongate_protocol::{
     AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, Position, Principal, SessionView, ToolSpec,
-    TurnId, UsageTotal,
+    TurnId, UsageRecorded, UsageTotal,
 };
 
 use super::{
     approvals::{Approvals, Asked},
     transcript::{PendingCall, Transcript},
 };
-use crate::Summary;
+use crate::{Spent, Summary, spend::SoFar};
 
 /// The turn that runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,7 @@ pub(crate) struct OpenTurn {
     /// Who set it off: whose share of running turns it counts against.
     pub(crate) author: Principal,
     pub(crate) usage: UsageTotal,
+    pub(crate) spent: Spent,
     /// Answers and summaries so far; a provider need not count tokens for a call to count.
     pub(crate) model_calls: u64,
     /// Nothing of it runs, and nothing can before a person decides; or somebody decided, and nothing ran since.
@@ -51,6 +52,8 @@ pub(crate) struct State {
     pub(crate) waiting: BTreeMap<InputId, WaitingInput>,
     /// Tokens of the last model call's prompt and answer: how full the model's window is.
     pub(crate) window_used: u64,
+    /// What all its turns have spent.
+    pub(crate) spent: Spent,
 }
 
 impl State {
@@ -64,6 +67,7 @@ impl State {
             turn: None,
             waiting: BTreeMap::new(),
             window_used: 0,
+            spent: Spent::default(),
         })
     }
 
@@ -97,6 +101,7 @@ impl State {
                     client_tools,
                     author,
                     usage: UsageTotal::default(),
+                    spent: Spent::default(),
                     model_calls: 0,
                     parked: false,
                 });
@@ -113,12 +118,7 @@ impl State {
                 (None, Some(turn)) => turn.model_calls += 1,
                 (None, None) => {}
             },
-            Event::UsageRecorded(usage) => {
-                if let Some(turn) = &mut self.turn {
-                    turn.usage.add_call(usage.tokens, usage.cost);
-                }
-                self.window_used = usage.tokens.input.saturating_add(usage.tokens.output);
-            }
+            Event::UsageRecorded(usage) => self.account(usage),
             Event::ContextCompacted(_) => {
                 self.window_used = 0;
                 if let Some(turn) = &mut self.turn {
@@ -128,12 +128,24 @@ impl State {
             Event::SessionForked(_) => {
                 self.turn = None;
                 self.waiting.clear();
+                self.spent = Spent::default();
             }
             event if event.ends_turn().is_some() => self.turn = None,
             _ => {}
         }
         self.summary.apply(envelope);
         self.note_rest(&envelope.event);
+    }
+
+    /// Accounts for a model call, for the turn and for the session.
+    fn account(&mut self, usage: &UsageRecorded) {
+        let spent = Spent::call(usage.tokens, usage.cost);
+        self.spent.add(spent);
+        if let Some(turn) = &mut self.turn {
+            turn.usage.add_call(usage.tokens, usage.cost);
+            turn.spent.add(spent);
+        }
+        self.window_used = usage.tokens.input.saturating_add(usage.tokens.output);
     }
 
     /// Notes whether the turn rests. A decision does not end its rest: what runs then does.
@@ -162,6 +174,15 @@ impl State {
         let clients = self.turn.as_ref().map(|turn| Arc::clone(&turn.client_tools)).unwrap_or_default();
         let is_clients = |call: &PendingCall| clients.iter().any(|tool| tool.name.as_str() == call.tool);
         self.pending_calls().iter().any(|call| call.asked != Some(Asked::Open) && !is_clients(call))
+    }
+
+    /// What the open turn and the session have spent. A call whose provider counts no tokens is one all the same.
+    pub(crate) fn spent(&self) -> SoFar {
+        let turn = self.turn.as_ref().map_or_else(Spent::default, |turn| Spent {
+            calls: turn.spent.calls.max(turn.model_calls),
+            ..turn.spent
+        });
+        SoFar { turn, session: self.spent }
     }
 
     /// What clients are shown.

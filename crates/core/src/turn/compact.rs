@@ -56,13 +56,17 @@ impl Turn {
     pub(super) async fn compact(&self, model: &Arc<dyn Model>, deadline: Instant) -> Step<Option<Work>> {
         for halvings in 0..=COMPACT_HALVINGS {
             match self.report(Vec::new(), Then::Compact { halvings }).await? {
-                Verdict::Compact(Some(range)) => {
+                Verdict::Compact(Some(range), spent) => {
+                    if let Err(fault) = self.may_spend(spent) {
+                        self.fail(Vec::new(), fault).await?;
+                        return Err(Over);
+                    }
                     if let Some(work) = self.summarise(model, *range, deadline).await? {
                         return Ok(Some(work));
                     }
                 }
-                Verdict::Compact(None) if halvings == 0 => return Ok(None),
-                Verdict::Compact(None) => break,
+                Verdict::Compact(None, _) if halvings == 0 => return Ok(None),
+                Verdict::Compact(None, _) => break,
                 Verdict::Stop => return self.stop(Vec::new()).await.map(Some),
                 _ => return Err(Over),
             }
@@ -163,6 +167,8 @@ impl Turn {
             tokens,
             cost: info.price.as_ref().map(|price| price.cost(tokens)),
             price_source: info.price.as_ref().map(|price| price.source.clone()),
+            author: None,
+            agent: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 //! it decides nothing durable itself but reports facts and asks what to do next.
 
 mod answer;
+mod budget;
 mod calls;
 mod client;
 mod compact;
@@ -14,7 +15,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use moongate_protocol::{
     BlobHash, ErrorCode, Event, ItemId, MessageCompleted, Namespace, Notice, Overrides, Part, PolicyPreset,
-    Role, SessionId, StopReason, Tenant, ToolSpec, TurnId, UsageRecorded, WaitingOn,
+    Principal, Role, SessionId, StopReason, Tenant, ToolSpec, TurnId, UsageRecorded, WaitingOn,
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -27,7 +28,10 @@ pub(crate) use self::{
     compact::range as compactable,
     report::{Report, Then, Verdict, Work},
 };
-use crate::{Agent, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, Store, feed::Feed};
+use crate::{
+    Agent, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, Store, feed::Feed,
+    ledger::Ledger,
+};
 
 /// What model and human are told of a call that was started and whose end nobody saw.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The outcome of this call is unknown: the server stopped while it ran. \
@@ -44,6 +48,8 @@ pub(crate) struct Setting {
     pub(crate) client_tools: Arc<[ToolSpec]>,
     pub(crate) policy: PolicyPreset,
     pub(crate) namespace: Namespace,
+    /// Who set it off.
+    pub(crate) author: Principal,
     pub(crate) catalog: Arc<Catalog>,
 }
 
@@ -57,6 +63,8 @@ pub(crate) struct Turn {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ids: Ids,
     pub(crate) limits: Arc<Limits>,
+    /// What was spent today.
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) cancel: CancellationToken,
     /// Rings when somebody decided on one of its calls.
     pub(crate) decided: Arc<Notify>,
@@ -107,6 +115,9 @@ impl Turn {
                     work = compacted;
                     continue;
                 }
+            }
+            if let Err(fault) = self.may_spend(work.spent) {
+                return self.fail(Vec::new(), fault).await;
             }
             work = match self.call_model(&model, work, committed.take(), deadline).await? {
                 Some(work) => work,
@@ -267,6 +278,8 @@ impl Turn {
             tokens,
             cost: info.price.as_ref().map(|price| price.cost(tokens)),
             price_source: info.price.as_ref().map(|price| price.source.clone()),
+            author: None,
+            agent: None,
         }))
     }
 

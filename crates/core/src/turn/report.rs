@@ -4,7 +4,7 @@ use moongate_protocol::{ApprovalRequested, BlobHash, Event, Ground, StopReason, 
 use tokio::sync::oneshot;
 
 use super::prompt::Messages;
-use crate::{Fault, session::PendingCall};
+use crate::{Fault, session::PendingCall, spend::SoFar};
 
 /// What a turn wants to happen after its facts are on disk.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ pub(crate) enum Verdict {
     Asked,
     /// The prompt to call the model with.
     Call(Work),
-    /// What may be summarised, if anything.
-    Compact(Option<Box<super::compact::Range>>),
+    /// What may be summarised, if anything, and what was spent.
+    Compact(Option<Box<super::compact::Range>>, SoFar),
     /// It was told to stop; its facts were not written.
     Stop,
     /// It is over.
@@ -70,4 +70,6 @@ pub(crate) struct Work {
     pub(crate) calls_made: u64,
     /// Tokens the last call's prompt and answer had.
     pub(crate) window_used: u64,
+    /// What the turn and its session have spent.
+    pub(crate) spent: SoFar,
 }

@@ -15,6 +15,7 @@ mod prompts;
 mod queue;
 mod recovery;
 mod sessions;
+mod spend;
 mod store_faults;
 mod tools;
 mod turn;

@@ -106,11 +106,13 @@ impl Reading<'_> {
                 Err(message) => self.fault(&["agents", here, "fallbacks"], message),
             }
         }
+        let spend = self.spend_limits(&["agents", here, "spend"], &table.spend);
         let model = self.model(name, table, providers, is_default);
         let system = self.system(here, table);
         Some(Agent {
             fallbacks,
             system: system.into(),
+            spend,
             settings: CallSettings {
                 effort: table.effort,
                 temperature: table.temperature,

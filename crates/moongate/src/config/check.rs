@@ -40,6 +40,7 @@ impl Reading<'_> {
         let log = self.log(&file.telemetry);
         self.doors(&file.doors);
         let limits = self.limits(&file.limits);
+        let spending = self.spending(&file.spend);
         let prices = self.prices(&file.prices);
         let providers = self.providers(&file);
         let agents = self.agents(&file, &providers);
@@ -54,6 +55,7 @@ impl Reading<'_> {
             prices,
             agents: agents?,
             limits,
+            spending,
             log,
             origins: std::mem::take(&mut self.origins),
             file,
@@ -276,9 +278,10 @@ impl Reading<'_> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the price was checked to be 0 to 100,000 dollars"
+    reason = "amounts are checked to be from 0 to a billion dollars"
 )]
-fn micro_usd(usd: f64) -> MicroUsd {
+/// Money as it is counted; the amount was checked to be within reason.
+pub(crate) fn micro_usd(usd: f64) -> MicroUsd {
     MicroUsd((usd * 1e6).round() as u64)
 }
 

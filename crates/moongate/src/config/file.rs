@@ -8,6 +8,7 @@ use moongate_protocol::{Effort, PolicyPreset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::spend::{ScopeTable, SpendTable};
 use crate::cli::LogFormat;
 
 /// A whole `moongate.toml`.
@@ -36,6 +37,8 @@ pub(crate) struct File {
     pub(crate) doors: moongate_server::Doors,
     /// The bounds an operator may change.
     pub(crate) limits: LimitsTable,
+    /// What may be spent on models.
+    pub(crate) spend: SpendTable,
     /// Logs.
     pub(crate) telemetry: TelemetryTable,
     /// Prices in US dollars for a million tokens, by `provider/model`; they win over the built-in table.
@@ -224,6 +227,8 @@ pub(crate) struct AgentTable {
     /// Most tokens an answer may have.
     #[schemars(range(min = 1))]
     pub(crate) max_output_tokens: Option<u32>,
+    /// What it may spend, besides what `[spend]` says of everything.
+    pub(crate) spend: ScopeTable,
     /// How a turn proceeds; only `direct` is built.
     pub(crate) program: Option<Program>,
 }

@@ -9,6 +9,7 @@ mod file;
 mod providers;
 mod schema;
 mod show;
+mod spend;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use moongate_core::{Agent, Limits};
+use moongate_core::{Agent, Limits, Spending};
 use moongate_protocol::AgentName;
 use moongate_providers::{PriceOverride, ProviderConfig};
 
@@ -64,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) agents: Agents,
     /// The bounds.
     pub(crate) limits: Limits,
+    /// What may be spent, whoever answers.
+    pub(crate) spending: Spending,
     /// Logs.
     pub(crate) log: Log,
     /// Where each value that is not the default's comes from, by its path.

@@ -4,7 +4,7 @@ use moongate_protocol::PolicyPreset;
 use moongate_providers::ProviderConfig;
 use serde::Serialize;
 
-use super::{Config, document::Document, fault::Faults};
+use super::{Config, document::Document, fault::Faults, spend};
 use crate::cli::LogFormat;
 
 /// One value in force.
@@ -33,6 +33,7 @@ pub(crate) fn settings(config: &Config) -> Vec<Setting> {
     list.agents();
     list.doors();
     list.limits();
+    list.spending();
     let filter = config.log.filter.as_deref().unwrap_or("info");
     list.add("telemetry.log", quoted(filter));
     let format = match config.log.format {
@@ -136,6 +137,25 @@ impl List<'_> {
             if let Some(tokens) = agent.settings.max_output_tokens {
                 self.add_at(&["agents", name, "max_output_tokens"], tokens.to_string());
             }
+            for (of, key, value) in spend::shown(&agent.spend) {
+                self.add_at(&["agents", name, "spend", of, key], value);
+            }
+        }
+    }
+
+    /// The spend limits there are; most have none.
+    fn spending(&mut self) {
+        let spending = &self.config.spending;
+        for (of, key, value) in spend::shown(&spending.everywhere) {
+            self.add_at(&["spend", of, key], value);
+        }
+        for (key, value) in spend::shown_one(spending.caller) {
+            self.add_at(&["spend", "caller", key], value);
+        }
+        for (namespace, limits) in &spending.beneath {
+            for (of, key, value) in spend::shown(limits) {
+                self.add_at(&["spend", "namespaces", namespace.as_str(), of, key], value);
+            }
         }
     }
 
@@ -181,6 +201,6 @@ fn list_of<T: std::fmt::Display>(items: &[T]) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for show only")]
-fn usd(micro: u64) -> f64 {
+pub(crate) fn usd(micro: u64) -> f64 {
     micro as f64 / 1e6
 }

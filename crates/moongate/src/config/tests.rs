@@ -178,3 +178,30 @@ fn the_environment_s_faults_are_among_the_others() {
     let variables = [("MOONGATE_LISTEN", "here"), ("MOONGATE_MODEL", "nowhere/x"), ("MOONGATE_LOG", "a=b=c")];
     insta::assert_snapshot!(load_text("[serverr]\n", &variables).unwrap_err());
 }
+
+#[test]
+fn what_may_be_spent_is_read_shown_and_checked() {
+    let file = "[spend]\nturn = { cost_usd = 0.5 }\ncaller.tokens = 7\n[spend.namespaces.\"tenant:acme\"]\n\
+                day.model_calls = 3\n[agents.default]\nmodel = \"builtin/demo\"\nspend.session.cost_usd = 2\n";
+    let config = load_text(file, &[]).unwrap();
+    let shown: Vec<_> = settings(&config)
+        .into_iter()
+        .filter(|setting| setting.key.contains("spend"))
+        .map(|setting| format!("{} = {} ({})", setting.key, setting.value, setting.from))
+        .collect();
+    let expected = [
+        "agents.default.spend.session.cost_usd = 2 (line 8)",
+        "spend.turn.cost_usd = 0.5 (line 2)",
+        "spend.caller.tokens = 7 (line 3)",
+        "spend.namespaces.tenant:acme.day.model_calls = 3 (line 5)",
+    ];
+    assert_eq!(shown, expected);
+    let bad = "[spend]\nturn.cost_usd = -1.0\nday.tokens = 0\n[spend.namespaces.\"*\"]\n[agents.default]\n\
+               model = \"builtin/demo\"\nspend.caller.tokens = 1\nspend.turn.cost_usd = 0.0\n";
+    let faults = load_text(bad, &[]).unwrap_err();
+    for line in
+        ["moongate.toml:2:", "moongate.toml:3:", "moongate.toml:4:", "moongate.toml:7:", "moongate.toml:8:"]
+    {
+        assert!(faults.contains(line), "{line} {faults}");
+    }
+}

@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use moongate_core::{Agent, Catalog, Gateway, Ids, Limits, MemoryStore, Parts, ToolPolicies, Toolbox};
+use moongate_core::{
+    Agent, Catalog, Gateway, Ids, Limits, MemoryStore, Parts, Spending, ToolPolicies, Toolbox,
+};
 use moongate_protocol::{Effect, PolicyPreset};
 use moongate_server::{AppConfig, Server, ServerConfig};
 use moongate_testkit::{AGENT, CallLedger, MODEL, Script, ScriptedModel, ScriptedModels, ScriptedTool};
@@ -91,6 +93,7 @@ fn gateway(ledger: &CallLedger) -> Gateway {
         models: Arc::new(ScriptedModels::new([model])),
         tools: Toolbox::new([tool.boxed()]),
         tool_policies: ToolPolicies::default(),
+        spending: Spending::default(),
     };
     let store = Arc::new(MemoryStore::new());
     Gateway::new(Parts { store, catalog, ids: Ids::default(), limits: Limits::default() })

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload;
-use crate::{MicroUsd, ModelName, Tokens, TurnId};
+use crate::{AgentName, MicroUsd, ModelName, Principal, Tokens, TurnId};
 
 payload!(
     /// One model call's tokens and price.
@@ -20,5 +20,11 @@ payload!(
         /// Where the price came from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         price_source: Option<String>,
+        /// Who set the turn off, where that is not the session's owner.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<Principal>,
+        /// The agent that asked, where that is not the session's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentName>,
     }
 );

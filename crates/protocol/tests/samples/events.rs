@@ -141,14 +141,23 @@ fn messages() -> Vec<Event> {
     }));
     let (cost, price_source) = (Some(MicroUsd(1_234)), Some("snapshot 2026-11".to_owned()));
     let model: ModelName = name("openai/gpt-5");
-    let priced = UsageRecorded { turn: turn(), model, tokens: tokens(), cost, price_source };
+    let priced = UsageRecorded {
+        turn: turn(),
+        model,
+        tokens: tokens(),
+        cost,
+        price_source,
+        author: None,
+        agent: None,
+    };
     let unknown = UsageRecorded {
         tokens: Tokens { input: 5, output: 3, ..Tokens::default() },
         cost: None,
         price_source: None,
         ..priced.clone()
     };
-    events.extend([Event::UsageRecorded(priced), Event::UsageRecorded(unknown)]);
+    let anothers = UsageRecorded { author: Some(name("eve")), agent: Some(name("coder")), ..unknown.clone() };
+    events.extend([priced, unknown, anothers].map(Event::UsageRecorded));
     events.push(Event::ContextCompacted(ContextCompacted {
         turn: turn(),
         from: Seq(2),

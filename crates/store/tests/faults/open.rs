@@ -118,7 +118,8 @@ fn make_version_one(folder: &Path) {
         "DROP INDEX session_busy; DROP INDEX audit_tenant; DROP TABLE turn; DROP TABLE approval; \
          CREATE TABLE approval (id BLOB PRIMARY KEY, session INTEGER NOT NULL, expires INTEGER NOT NULL) \
          STRICT, WITHOUT ROWID; CREATE INDEX approval_session ON approval (session); \
-         ALTER TABLE key DROP COLUMN device",
+         ALTER TABLE key DROP COLUMN device; \
+         ALTER TABLE usage DROP COLUMN principal; ALTER TABLE usage DROP COLUMN namespace",
     )
     .unwrap();
     raw.pragma_update(None, "user_version", 1).unwrap();

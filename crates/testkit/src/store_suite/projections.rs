@@ -1,12 +1,14 @@
 //! Promises about what is derived from the log in the same transaction.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use moongate_core::{
-    ApprovalFilter, ApprovalQuery, ApprovalRow, Bill, BilledCall, ListQuery, Store, StoreError, UsageGroup,
-    UsageRow,
+    ApprovalFilter, ApprovalQuery, ApprovalRow, Bill, BilledCall, ListQuery, Spent, SpentRow, Store,
+    StoreError, UsageGroup, UsageRow,
 };
 use moongate_protocol::{
-    ApprovalId, Event, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens,
+    ApprovalId, Event, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens, UsageRecorded,
 };
 
 use super::scribe::{Scribe, event, tenant, unique};
@@ -256,13 +258,60 @@ pub(super) async fn usage_is_summed_between_two_times(store: &dyn Store) {
     assert_eq!(store.usage(&super::scribe::tenant(), UsageGroup::Day, begin, end).await.unwrap(), []);
 }
 
+pub(super) async fn what_was_spent_is_summed_by_account_since_a_time(store: &dyn Store) {
+    let tenant = tenant();
+    let mut scribe = Scribe::new(store, &tenant);
+    scribe.now = "2026-03-01T23:59:58Z".parse().unwrap();
+    scribe.write(store, vec![event::created(None, None)]).await;
+    scribe.write(store, vec![event::billed(1, "a/x", 5, Some(7))]).await;
+    let since = scribe.now;
+    scribe.write(store, vec![event::billed(1, "a/x", 6, None), event::billed(1, "b/y", 7, Some(1))]).await;
+    let Event::UsageRecorded(anothers) = event::billed(1, "a/x", 8, Some(2)) else { unreachable!() };
+    let author = Some("eve".parse().unwrap());
+    let agent = Some("coder".parse().unwrap());
+    scribe.write(store, vec![Event::UsageRecorded(UsageRecorded { author, agent, ..anothers })]).await;
+    let row = |who: &str, agent: &str, spent| SpentRow {
+        tenant: tenant.clone(),
+        principal: Some(who.parse().unwrap()),
+        namespace: Some("user:bob".parse().unwrap()),
+        agent: agent.parse().unwrap(),
+        spent,
+    };
+    let sums = async |since| {
+        let rows = store.spent(since).await.unwrap().into_iter().filter(|row| row.tenant == tenant);
+        let mut sums: BTreeMap<String, Spent> = BTreeMap::new();
+        for row in rows {
+            let name = format!("{:?} {:?} {}", row.principal, row.namespace, row.agent);
+            sums.entry(name).or_default().add(row.spent);
+        }
+        sums
+    };
+    let expected = |rows: [SpentRow; 2]| {
+        rows.map(|row| (format!("{:?} {:?} {}", row.principal, row.namespace, row.agent), row.spent)).into()
+    };
+    let spent = |calls, tokens, cost| Spent { cost: MicroUsd(cost), tokens, calls };
+    let hers = row("eve", "coder", spent(1, 18, 2));
+    assert_eq!(sums(since).await, expected([row("bob", "main", spent(2, 33, 1)), hers.clone()]));
+    let begin = Timestamp::from_millis(0);
+    assert_eq!(sums(begin).await, expected([row("bob", "main", spent(3, 48, 8)), hers]));
+}
+
 pub(super) async fn a_session_that_is_not_kept_is_paid_for_all_the_same(store: &dyn Store) {
     let (tenant, session) = (tenant(), SessionId::from_bits(u128::from(unique())));
     let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
     let tokens = Tokens { input: 5, output: 3, ..Tokens::default() };
-    let call = BilledCall { seq: Seq(4), at, model: "a/x".parse().unwrap(), tokens, cost: Some(MicroUsd(2)) };
-    let bill = Bill { tenant: tenant.clone(), session, agent: "main".parse().unwrap(), call };
-    store.bill(bill).await.unwrap();
+    let (model, cost) = ("a/x".parse().unwrap(), Some(MicroUsd(2)));
+    let call = BilledCall { seq: Seq(4), at, model, tokens, cost, author: None, agent: None };
+    let bill = Bill {
+        tenant: tenant.clone(),
+        session,
+        principal: "bob".parse().unwrap(),
+        namespace: "user:bob".parse().unwrap(),
+        agent: "main".parse().unwrap(),
+        call,
+    };
+    store.bill(bill.clone()).await.unwrap();
+    assert!(store.spent(at).await.unwrap().contains(&bill.spent()));
     let end = "2026-03-02T00:00:00Z".parse().unwrap();
     let group = session.to_string();
     let row = UsageRow { group, tokens, calls: 1, cost: MicroUsd(2), unpriced_calls: 0 };

@@ -215,6 +215,8 @@ pub mod event {
             tokens: Tokens { input: 10, output, reasoning: 1, cache_read: 2, cache_write: 3 },
             cost: cost.map(MicroUsd),
             price_source: None,
+            author: None,
+            agent: None,
         })
     }
 

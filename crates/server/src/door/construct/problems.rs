@@ -44,6 +44,9 @@ pub(super) fn class(code: ErrorCode) -> Class {
         ErrorCode::LimitReached => {
             ("AGENT_ERROR", "max_steps", false, "The turn reached a limit of steps or time.")
         }
+        ErrorCode::BudgetExceeded => {
+            ("AGENT_ERROR", "budget_exceeded", false, "A spend limit of the gateway is reached.")
+        }
         ErrorCode::AttemptsExhausted | ErrorCode::Unavailable => {
             ("AGENT_ERROR", "interrupted", true, "The gateway was restarted during the turn.")
         }

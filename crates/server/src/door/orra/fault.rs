@@ -57,6 +57,7 @@ codes! {
     Forbidden = "forbidden", 403, false, "this key may not do that";
     NamespaceForbidden = "namespace_forbidden", 403, false, "this key may not use that namespace";
     OriginNotAllowed = "origin_not_allowed", 403, false, "pages of this origin may not talk to this server";
+    BudgetExceeded = "budget_exceeded", 403, false, "a spend limit is reached";
     NotFound = "not_found", 404, false, "there is no such route";
     SessionNotFound = "session_not_found", 404, false, "there is no such session";
     AgentNotFound = "agent_not_found", 404, false, "there is no such agent";
@@ -111,6 +112,7 @@ impl Code {
             ErrorCode::ProviderTimeout => Self::ProviderTimeout,
             ErrorCode::ContextTooLong => Self::ContextLengthExceeded,
             ErrorCode::LimitReached => Self::MaxTurnsExceeded,
+            ErrorCode::BudgetExceeded => Self::BudgetExceeded,
             ErrorCode::AttemptsExhausted => Self::Interrupted,
             ErrorCode::Cancelled => Self::Cancelled,
             ErrorCode::Internal | ErrorCode::Conflict => Self::InternalError,

@@ -90,9 +90,11 @@ pub(super) fn problem(failed: &TurnFailed) -> Problem {
         | ErrorCode::Unprocessable
         | ErrorCode::NotFound
         | ErrorCode::TooLarge => Kind::ValidationError.saying(failed.message.clone()),
-        ErrorCode::RateLimited | ErrorCode::QueueFull | ErrorCode::Busy | ErrorCode::Conflict => {
-            Kind::ExecutionFailed.saying(failed.message.clone())
-        }
+        ErrorCode::RateLimited
+        | ErrorCode::QueueFull
+        | ErrorCode::Busy
+        | ErrorCode::Conflict
+        | ErrorCode::BudgetExceeded => Kind::ExecutionFailed.saying(failed.message.clone()),
         ErrorCode::AttemptsExhausted => Kind::Internal.saying("The turn was interrupted by a restart."),
         ErrorCode::Cancelled => Kind::Cancelled.problem(),
         _ => Kind::Internal.problem(),

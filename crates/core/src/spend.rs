@@ -1,0 +1,144 @@
+//! How much may be spent on models: bounds an operator sets, each looked at before a model is called. A call that
+//! began is not broken off.
+
+use moongate_protocol::{AgentName, ErrorCode, MicroUsd, Namespace, Principal, Tokens};
+
+use crate::{Fault, is_beneath, ledger::Account};
+
+/// What model calls came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Money, for the calls whose price is known.
+    pub cost: MicroUsd,
+    /// Tokens of prompts and answers together.
+    pub tokens: u64,
+    /// Model calls.
+    pub calls: u64,
+}
+
+impl Spent {
+    /// What one call came to.
+    pub fn call(tokens: Tokens, cost: Option<MicroUsd>) -> Self {
+        let tokens = tokens.input.saturating_add(tokens.output);
+        Self { cost: cost.unwrap_or_default(), tokens, calls: 1 }
+    }
+
+    /// Adds what others came to; stays at the largest number instead of overflowing.
+    pub fn add(&mut self, other: Self) {
+        self.cost = MicroUsd(self.cost.0.saturating_add(other.cost.0));
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.calls = self.calls.saturating_add(other.calls);
+    }
+}
+
+/// How much may be spent. What is absent has no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Money. Calls of models whose price is unknown do not count.
+    pub cost: Option<MicroUsd>,
+    /// Tokens of prompts and answers together.
+    pub tokens: Option<u64>,
+    /// Model calls.
+    pub calls: Option<u64>,
+}
+
+impl Allowance {
+    /// Whether nothing is bounded.
+    pub fn is_endless(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The bound that is reached, in words.
+    fn reached(&self, spent: Spent) -> Option<String> {
+        if let Some(cost) = self.cost.filter(|cost| spent.cost >= *cost) {
+            return Some(format!("{} US dollars", usd(cost)));
+        }
+        if let Some(tokens) = self.tokens.filter(|tokens| spent.tokens >= *tokens) {
+            return Some(format!("{tokens} tokens"));
+        }
+        self.calls.filter(|calls| spent.calls >= *calls).map(|calls| format!("{calls} model calls"))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for show only")]
+fn usd(micro: MicroUsd) -> f64 {
+    micro.0 as f64 / 1e6
+}
+
+/// How much each of several things may come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpendLimits {
+    /// One turn.
+    pub turn: Allowance,
+    /// One session, as long as it lives.
+    pub session: Allowance,
+    /// Everything in one UTC day.
+    pub day: Allowance,
+}
+
+/// The spend limits of a node. Each agent has its own besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spending {
+    /// For everything.
+    pub everywhere: SpendLimits,
+    /// What one caller may spend in one UTC day. Keys that act as the same principal are one caller.
+    pub caller: Allowance,
+    /// For single namespaces, each with all beneath it.
+    pub beneath: Vec<(Namespace, SpendLimits)>,
+}
+
+/// What a turn and its session have spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SoFar {
+    pub(crate) turn: Spent,
+    pub(crate) session: Spent,
+}
+
+/// Who spends: whose limits count.
+#[derive(Clone, Copy)]
+pub(crate) struct Spender<'a> {
+    pub(crate) author: &'a Principal,
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) agent: &'a AgentName,
+    /// The agent's own limits.
+    pub(crate) own: &'a SpendLimits,
+}
+
+impl Spending {
+    /// Whether another model call may be made.
+    ///
+    /// # Errors
+    /// `budget_exceeded` with the first limit that is reached; of those the narrowest counts first.
+    pub(crate) fn check(
+        &self,
+        spender: Spender<'_>,
+        so_far: SoFar,
+        today: impl Fn(Account) -> Spent,
+    ) -> Result<(), Fault> {
+        let on_path: Vec<_> =
+            self.beneath.iter().filter(|(path, _)| is_beneath(spender.namespace, path)).collect();
+        let places = || {
+            let namespaces = on_path.iter().map(|(_, limits)| limits);
+            std::iter::once(spender.own).chain(namespaces).chain([&self.everywhere])
+        };
+        for limits in places() {
+            within(&limits.turn, so_far.turn, "of the turn")?;
+            within(&limits.session, so_far.session, "of the session")?;
+        }
+        let day = |limit: &Allowance, account: Account, of: &str| {
+            if limit.is_endless() { Ok(()) } else { within(limit, today(account), of) }
+        };
+        day(&self.caller, Account::Caller(spender.author.clone()), "of the caller for today")?;
+        day(&spender.own.day, Account::Agent(spender.agent.clone()), "of the agent for today")?;
+        for (path, limits) in on_path {
+            day(&limits.day, Account::Namespace(path.clone()), "of the namespace for today")?;
+        }
+        day(&self.everywhere.day, Account::Everything, "of the server for today")
+    }
+}
+
+fn within(limit: &Allowance, spent: Spent, of: &str) -> Result<(), Fault> {
+    limit.reached(spent).map_or(Ok(()), |bound| {
+        Err(Fault::new(ErrorCode::BudgetExceeded, format!("the spend limit {of} is reached: {bound}")))
+    })
+}

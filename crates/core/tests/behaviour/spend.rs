@@ -1,0 +1,240 @@
+//! What an operator lets be spent is not passed: no model is called any more, and everything is kept.
+
+use std::time::Duration;
+
+use moongate_core::{Allowance, Beginning, Caller, NewSession, Price, SessionHandle, SpendLimits, Spending};
+use moongate_protocol::{Envelope, ErrorCode, Event, MicroUsd, SessionId};
+use moongate_testkit::{Client, MODEL, Script, ScriptedModel, Setup, TestGateway, bob, caller, log_of, says};
+use serde_json::json;
+
+use crate::{tools::look, turn_failed};
+
+/// Ten calls of ten tokens in and two out.
+fn calls(calls: u64) -> Allowance {
+    Allowance { calls: Some(calls), ..Allowance::default() }
+}
+
+fn tokens(tokens: u64) -> Allowance {
+    Allowance { tokens: Some(tokens), ..Allowance::default() }
+}
+
+fn cost(micro: u64) -> Allowance {
+    Allowance { cost: Some(MicroUsd(micro)), ..Allowance::default() }
+}
+
+fn turn(turn: Allowance) -> Spending {
+    Spending { everywhere: SpendLimits { turn, ..SpendLimits::default() }, ..Spending::default() }
+}
+
+fn session(session: Allowance) -> Spending {
+    Spending { everywhere: SpendLimits { session, ..SpendLimits::default() }, ..Spending::default() }
+}
+
+fn day(day: Allowance) -> Spending {
+    Spending { everywhere: SpendLimits { day, ..SpendLimits::default() }, ..Spending::default() }
+}
+
+/// A model of which each call costs 10 + 2·5 millionths of a dollar.
+fn priced() -> ScriptedModel {
+    let price = Price {
+        input: MicroUsd(1_000_000),
+        output: MicroUsd(5_000_000),
+        cache_read: None,
+        cache_write: None,
+        source: "test".into(),
+    };
+    ScriptedModel::new(MODEL.parse().unwrap()).with_price(price)
+}
+
+async fn start(spending: Spending) -> TestGateway {
+    Setup { spending, ..Setup::default() }.model(priced()).tool(look()).start().await
+}
+
+async fn session_of(kit: &TestGateway, who: &Caller, new: NewSession) -> SessionHandle {
+    let id = kit.gateway().create(who, "native", new).await.unwrap().view.id;
+    kit.gateway().session(who, id).await.unwrap()
+}
+
+/// Says something and waits for the turn's end.
+async fn say(session: &SessionHandle) -> Envelope {
+    let mut client = Client::new(session.follow_live());
+    session.submit(says("hi")).await.unwrap();
+    client.until_turn_ends().await
+}
+
+fn is_over_budget(ended: &Envelope) -> bool {
+    match &ended.event {
+        Event::TurnFailed(failed) => {
+            assert_eq!((failed.code, failed.retryable), (ErrorCode::BudgetExceeded, false), "{ended:?}");
+            true
+        }
+        _ => false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_bound_of_a_session_ends_the_next_inputs_turn_before_a_model_is_called() {
+    for allowance in [calls(2), tokens(24), tokens(13), cost(40), cost(21)] {
+        let kit = start(session(allowance)).await;
+        let session = kit.session().await;
+        for expected in [false, false, true, true] {
+            assert_eq!(is_over_budget(&say(&session).await), expected, "{allowance:?}");
+        }
+        assert_eq!(kit.model().requests().len(), 2, "{allowance:?}");
+        // Another session has its own share.
+        assert!(!is_over_budget(&say(&kit.session().await).await));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_passes_a_bound_midway_stops_before_the_next_call_and_keeps_everything() {
+    for spending in [turn(calls(2)), turn(tokens(24)), turn(cost(40)), session(calls(2)), day(calls(2))] {
+        let kit = start(spending.clone()).await;
+        kit.model().push((0..3).map(|_| Script::calls(&[("look", json!({}))])));
+        let ended = say(&kit.session().await).await;
+        assert!(is_over_budget(&ended), "{spending:?}");
+        let failed = turn_failed(&ended);
+        assert_eq!((failed.usage.calls, failed.usage.cost), (2, Some(MicroUsd(40))));
+        assert_eq!(kit.model().requests().len(), 2);
+        let kinds: Vec<_> = kit.log(ended.session).await.iter().map(|e| e.event.kind().to_owned()).collect();
+        assert_eq!(kinds.iter().filter(|kind| *kind == "message.completed").count(), 2);
+        assert_eq!(kinds.iter().filter(|kind| *kind == "tool.finished").count(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turns_bound_is_for_each_turn_anew() {
+    let kit = start(turn(calls(1))).await;
+    let session = kit.session().await;
+    for _ in 0..3 {
+        assert!(!is_over_budget(&say(&session).await));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_has_a_days_share_that_a_restart_does_not_renew() {
+    let spending = Spending { caller: calls(2), ..Spending::default() };
+    let mut kit = start(spending).await;
+    let eve = caller("default", "eve");
+    say(&kit.session().await).await;
+    kit.restart().await;
+    say(&kit.session().await).await;
+    assert!(is_over_budget(&say(&kit.session().await).await));
+    assert!(!is_over_budget(&say(&session_of(&kit, &eve, NewSession::default()).await).await));
+    kit.restart().await;
+    assert!(is_over_budget(&say(&kit.session().await).await));
+    kit.clock().advance(Duration::from_secs(12 * 3600));
+    assert!(!is_over_budget(&say(&kit.session().await).await), "a new day");
+    // A clock that is set back gives nothing back.
+    say(&kit.session().await).await;
+    kit.clock().jump(-24 * 3600 * 1000);
+    assert!(is_over_budget(&say(&kit.session().await).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_days_bound_is_for_all_and_deleting_sessions_gives_nothing_back() {
+    let mut kit = start(day(tokens(24))).await;
+    for who in [bob(), caller("default", "eve")] {
+        let session = session_of(&kit, &who, NewSession::default()).await;
+        assert!(!is_over_budget(&say(&session).await));
+        session.delete().await.unwrap();
+    }
+    assert!(is_over_budget(&say(&kit.session().await).await));
+    kit.restart().await;
+    assert!(is_over_budget(&say(&kit.session().await).await));
+    // Behind another wall nothing was spent.
+    let other = caller("elsewhere", "bob");
+    assert!(!is_over_budget(&say(&session_of(&kit, &other, NewSession::default()).await).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_and_an_agent_have_bounds_of_their_own() {
+    let beneath =
+        |path: &str, day: Allowance| (path.parse().unwrap(), SpendLimits { day, ..Default::default() });
+    let spending = Spending { beneath: vec![beneath("tenant:acme", calls(2))], ..Spending::default() };
+    let mut kit = start(spending).await;
+    let at = |path: &str| NewSession { namespace: Some(path.parse().unwrap()), ..NewSession::default() };
+    for path in ["tenant:acme:user:a", "tenant:acme"] {
+        assert!(!is_over_budget(&say(&session_of(&kit, &bob(), at(path)).await).await));
+    }
+    assert!(is_over_budget(&say(&session_of(&kit, &bob(), at("tenant:acme:user:b")).await).await));
+    assert!(!is_over_budget(&say(&session_of(&kit, &bob(), at("tenant:acmeville")).await).await));
+    kit.restart().await;
+    assert!(is_over_budget(&say(&session_of(&kit, &bob(), at("tenant:acme:user:c")).await).await));
+
+    let spend = SpendLimits { day: calls(1), ..SpendLimits::default() };
+    let kit = Setup { spend, ..Setup::default() }.start().await;
+    assert!(!is_over_budget(&say(&kit.session().await).await));
+    assert!(is_over_budget(&say(&kit.session().await).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_price_that_is_unknown_bounds_no_cost_but_its_tokens_count() {
+    let kit = Setup { spending: turn(cost(1)), ..Setup::default() }.start().await;
+    assert!(!is_over_budget(&say(&kit.session().await).await));
+    let kit = Setup { spending: day(cost(1)), ..Setup::default() }.start().await;
+    let session = kit.session().await;
+    for _ in 0..3 {
+        assert!(!is_over_budget(&say(&session).await));
+    }
+    let both = Allowance { tokens: Some(24), ..cost(1) };
+    let kit = Setup { spending: day(both), ..Setup::default() }.start().await;
+    let ends =
+        [say(&kit.session().await).await, say(&kit.session().await).await, say(&kit.session().await).await];
+    assert_eq!(ends.each_ref().map(is_over_budget), [false, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_summary_is_a_call_that_has_to_be_within_the_bounds_too() {
+    let model = ScriptedModel::new(MODEL.parse().unwrap()).with_window(1_000);
+    let kit = Setup { spending: session(calls(6)), ..Setup::default() }.model(model).start().await;
+    let session = kit.session().await;
+    for number in 1..=6 {
+        kit.model().push([Script::new().text("long").usage(if number == 6 { 900 } else { 10 }, 5).end()]);
+        say(&session).await;
+    }
+    assert!(is_over_budget(&say(&session).await));
+    assert_eq!(kit.model().requests().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_not_kept_spends_its_callers_share() {
+    let mut kit = start(Spending { caller: calls(1), ..Spending::default() }).await;
+    let talk = kit.gateway().ephemeral(&bob(), "openai", Beginning::default()).await.unwrap();
+    assert!(!is_over_budget(&say(talk.handle()).await));
+    assert!(is_over_budget(&say(talk.handle()).await));
+    drop(talk);
+    kit.restart().await;
+    assert!(is_over_budget(&say(&kit.session().await).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_begins_with_a_session_share_of_its_own() {
+    let kit = start(session(calls(1))).await;
+    let session = kit.session().await;
+    say(&session).await;
+    assert!(is_over_budget(&say(&session).await));
+    let fork = kit.gateway().fork(&bob(), &session, None, None).await.unwrap().view.id;
+    assert!(!is_over_budget(&say(&kit.open(fork).await).await));
+}
+
+/// The account is whoever said something, and the agent that answered, not whose session it is.
+#[tokio::test(start_paused = true)]
+async fn the_ledger_knows_who_spent_in_anothers_session() {
+    let kit = start(Spending { caller: calls(1), ..Spending::default() }).await;
+    let session = kit.session().await;
+    let admin = moongate_testkit::admin();
+    let theirs = kit.gateway().session(&admin, session.id()).await.unwrap();
+    assert!(!is_over_budget(&say(&theirs).await));
+    assert!(!is_over_budget(&say(&session).await), "bob spent nothing yet");
+    assert!(is_over_budget(&say(&theirs).await));
+    let authors = |id: SessionId| async move {
+        let log = log_of(&**kit.disk(), id).await;
+        let billed = log.into_iter().filter_map(|envelope| match envelope.event {
+            Event::UsageRecorded(usage) => Some(usage.author.map(|author| author.to_string())),
+            _ => None,
+        });
+        billed.collect::<Vec<_>>()
+    };
+    assert_eq!(authors(session.id()).await, [Some("admin".to_owned()), None]);
+}
