@@ -96,11 +96,17 @@ impl Line {
 
     /// Asks for something and reads the whole reply, which is a success.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let mut reply = self.open(method, path, "", body).await;
+        let (status, answer) = self.answer(method, path, "", body).await;
+        assert!(status / 100 == 2, "{path}: {status} {answer}");
+        answer
+    }
+
+    /// Asks for something and reads the whole reply: its status and its body, where that is JSON.
+    pub(crate) async fn answer(&self, method: &str, path: &str, headers: &str, body: &Value) -> (u16, Value) {
+        let mut reply = self.open(method, path, headers, body).await;
         while read(&mut reply.socket, &mut reply.raw).await {}
         let text = String::from_utf8_lossy(&reply.raw);
-        assert!(reply.status() / 100 == 2, "{path}: {} {text}", reply.head);
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        (reply.status(), serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
     /// Opens a stream, which is a success.

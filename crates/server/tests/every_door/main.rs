@@ -13,6 +13,7 @@ mod responses;
 mod scenario;
 mod shown;
 mod together;
+mod whole;
 
 use self::{
     kit::Kit,
