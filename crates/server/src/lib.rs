@@ -12,6 +12,8 @@ mod connection;
 pub mod door;
 mod extract;
 mod failures;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod keys;
 mod life;

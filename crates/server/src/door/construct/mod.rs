@@ -120,3 +120,13 @@ impl Door<Construct> {
         self.app().gateway().ids().now()
     }
 }
+
+/// Whether a client's frame is understood.
+pub(crate) fn understands(frame: &str) -> bool {
+    asks::read(frame).is_ok()
+}
+
+/// Whether the query names a session.
+pub(crate) fn reads_query(query: &str) -> bool {
+    handshake::form(query).any(|(name, value)| name == "session_id" && handshake::parse_id(&value).is_ok())
+}

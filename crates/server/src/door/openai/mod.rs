@@ -25,6 +25,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
+use moongate_core::Ids;
 use moongate_protocol::ErrorCode;
 
 use self::failure::{Fault, RequestIds, quoted};
@@ -125,4 +126,14 @@ impl Dialect for Openai {
 
 fn status(code: ErrorCode, message: &str) -> Fault {
     crate::reply::Failure::new(code, message).into()
+}
+
+/// Whether the request of a completion is understood.
+pub(crate) fn understands_completion(bytes: &[u8], ids: &Ids) -> bool {
+    chat::understands(bytes, ids)
+}
+
+/// Whether a frame that asks for a response is understood.
+pub(crate) fn understands_response(bytes: &[u8], ids: &Ids) -> bool {
+    responses::understands(bytes, ids)
 }

@@ -89,3 +89,13 @@ impl Dialect for Orra {
         }
     }
 }
+
+/// Whether a client's frame is understood.
+pub(crate) fn understands(frame: &str) -> bool {
+    frames::read(frame).1.is_ok()
+}
+
+/// Whether the path ends with a name.
+pub(crate) fn reads_name(uri: &http::Uri) -> bool {
+    name::Name::of_path(uri).is_ok()
+}

@@ -207,3 +207,9 @@ async fn unsupported(State(_): State<Door<Oxios>>, User(_): User, request: Reque
     let method = request.method();
     refusal(StatusCode::NOT_FOUND, &format!("not supported by this server: {method} {path}"))
 }
+
+/// Whether a client's frame is understood, whichever client it comes from.
+pub(crate) fn understands(frame: &str) -> bool {
+    let clients = [None, Some(frames::Client::Plain), Some(frames::Client::Ui1), Some(frames::Client::Ui2)];
+    clients.into_iter().any(|client| client::read(frame, client).is_ok())
+}

@@ -26,3 +26,10 @@ pub(crate) use self::{
     places::Places,
     turn::{InputTurn, Relation, followed},
 };
+
+/// Whether a request shows a credential anywhere it may be in: what it is does not matter.
+pub(crate) fn reads_credential(uri: &http::Uri, headers: &http::HeaderMap) -> bool {
+    let carriers = Carriers { query: true, refuses_query: true };
+    carrier::is_misplaced(uri, Access::Key, carriers)
+        | carrier::presented(headers, uri, Access::Socket, carriers).is_some()
+}

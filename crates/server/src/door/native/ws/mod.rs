@@ -13,8 +13,9 @@ use http::{HeaderMap, header};
 
 use crate::{
     App,
+    body::parse,
     caller::{Authenticated, BEARER_SUBPROTOCOL},
-    door::shared::handshake,
+    door::{native::parts::InputBody, shared::handshake},
     reply::{Answer, Failure},
     route::{Route, Shape},
 };
@@ -46,6 +47,14 @@ async fn open(State(app): State<App>, caller: Authenticated, mut request: Reques
         }
     });
     Ok(accepted.response)
+}
+
+/// Whether a client's frame is understood, its body included.
+pub(crate) fn understands(frame: &str) -> bool {
+    match frames::read(frame).1 {
+        Ok(frames::Ask::Input(input)) => parse::<InputBody<'_>>(&input.body).is_ok(),
+        other => other.is_ok(),
+    }
 }
 
 /// A client that named other subprotocols than the door's speaks something else.

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
-use moongate_core::SessionHandle;
+use moongate_core::{Ids, SessionHandle};
 use moongate_protocol::{Alias, ErrorCode, SessionId};
 
 pub(super) use self::{
@@ -124,4 +124,9 @@ fn alias(caller: &Authenticated, name: &str) -> Reply<Alias> {
     format!("{} {name}", caller.principal())
         .parse()
         .map_err(|_| Fault::invalid("a session's name is shorter"))
+}
+
+/// Whether the request is understood.
+pub(super) fn understands(bytes: &[u8], ids: &Ids) -> bool {
+    crate::body::parse::<ChatRequest>(bytes).is_ok_and(|request| request.read(ids).is_ok())
 }

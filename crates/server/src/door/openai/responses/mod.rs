@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use bytes::BytesMut;
 use http::{StatusCode, Uri};
-use moongate_core::SessionHandle;
+use moongate_core::{Ids, SessionHandle};
 use moongate_protocol::{Cancel, ErrorCode, Event, Position, Seq, SessionPatch};
 use serde::{Deserialize, Serialize};
 
@@ -257,4 +257,9 @@ async fn input_items(State(door): At, caller: Authenticated, request: Request) -
     // What it goes on from has its own list; what stands before a first response came with it.
     let after = if found.goes_on() { id.before() } else { Seq::ZERO };
     page(Items::between(session, after, id.at).await?, &listing)
+}
+
+/// Whether a frame is understood.
+pub(super) fn understands(bytes: &[u8], ids: &Ids) -> bool {
+    socket::read(bytes).is_ok_and(|request| request.read(ids).is_ok())
 }

@@ -70,6 +70,14 @@ enum Ask {
     Other,
 }
 
+/// Reads a client's frame.
+pub(super) fn read(text: &[u8]) -> Reply<ResponseRequest> {
+    match parse(text)? {
+        Ask::Create(request) => Ok(*request),
+        Ask::Other => Err(Fault::field("type", "a frame's type is response.create")),
+    }
+}
+
 /// What went wrong.
 #[derive(Serialize)]
 struct Wrong {
@@ -165,10 +173,7 @@ impl Talk {
     }
 
     async fn begin(&mut self, text: &str) -> Reply<Telling> {
-        let request = match parse(text.as_bytes())? {
-            Ask::Create(request) => *request,
-            Ask::Other => return Err(Fault::field("type", "a frame's type is response.create")),
-        };
+        let request = read(text.as_bytes())?;
         if request.background == Some(true) {
             return Err(Fault::field("background", "a WebSocket's responses are not in the background"));
         }
