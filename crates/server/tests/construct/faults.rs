@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use moongate_core::{Fault, Piece, PromptMessage, ToolResult};
+use moongate_core::{Allowance, Catalog, Fault, Piece, PromptMessage, SpendLimits, Spending, ToolResult};
 use moongate_protocol::{Effect, ErrorCode, ToolOutcome};
 use moongate_testkit::{Gate, Script, ScriptedTool, Setup};
 use serde_json::{Value, json};
@@ -193,6 +193,38 @@ async fn c18_what_cannot_be_stored_is_not_accepted() {
         let frame = chat.until("error").await.pop().unwrap();
         assert_has(&frame, &json!({ "code": "STORAGE_ERROR" }));
         assert_eq!(kit.calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn c36_past_a_spend_limit_the_next_input_fails_and_no_model_is_called() {
+    for mount in MOUNTS {
+        let mut kit = Kit::new(mount).await;
+        let limit = |kit: &Kit| {
+            let day = Allowance { calls: Some(1), ..Allowance::default() };
+            let everywhere = SpendLimits { day, ..SpendLimits::default() };
+            let spending = Spending { everywhere, ..Spending::default() };
+            let gateway = kit.gateway.gateway();
+            gateway.set_catalog(Catalog { spending, ..Catalog::clone(&gateway.catalog()) });
+        };
+        limit(&kit);
+        kit.scripts([Script::says("one")]);
+        let mut chat = kit.joined("s").await;
+        chat.message("one").await;
+        chat.until("done").await;
+        for restarted in [false, true] {
+            if restarted {
+                kit.restart().await;
+                limit(&kit);
+                chat = kit.joined("s").await;
+            }
+            let before = kit.calls();
+            chat.message("two").await;
+            let failed = chat.until("error").await.pop().unwrap();
+            let told = json!({ "code": "AGENT_ERROR", "reason": "budget_exceeded", "retryable": false });
+            assert_has(&failed, &told);
+            assert_eq!(kit.calls(), before, "restarted: {restarted}");
+        }
     }
 }
 

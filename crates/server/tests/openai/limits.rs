@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use moongate_core::{Allowance, Catalog, Spending};
 use moongate_server::door::openai::KeyLimits;
 use moongate_testkit::{Gate, Script, Setup};
 use serde_json::{Value, json};
@@ -52,6 +53,25 @@ async fn a_key_past_its_share_is_told_when_to_come_back_and_no_other_is() {
     // Reading costs nothing, and another key has its own share.
     assert_eq!(live.ask(&one, "GET", "/models", None).await.status, 200);
     live.ask(&two, "POST", "/responses", Some(says("hi"))).await.ok();
+}
+
+#[tokio::test]
+async fn past_a_spend_limit_there_is_no_quota_and_no_model_is_called() {
+    let live = limited(0, 8).await;
+    let caller = Allowance { calls: Some(1), ..Allowance::default() };
+    let gateway = live.kit.gateway();
+    let spending = Spending { caller, ..Spending::default() };
+    gateway.set_catalog(Catalog { spending, ..Catalog::clone(&gateway.catalog()) });
+    let key = live.key(json!({"principal": "bob"})).await;
+    live.ask(&key, "POST", "/responses", Some(says("hi"))).await.ok();
+    let refused = live.ask(&key, "POST", "/chat/completions", Some(asks("hi"))).await;
+    let error = &refused.json()["error"];
+    let quota = json!("insufficient_quota");
+    assert_eq!((refused.status, &error["code"], &error["type"]), (429, &quota, &quota), "{refused:?}");
+    assert_eq!(refused.header("x-should-retry"), Some("false"));
+    let failed = live.ask(&key, "POST", "/responses", Some(says("hi"))).await;
+    assert_eq!((failed.status, &failed.json()["error"]["code"]), (429, &quota), "{failed:?}");
+    assert_eq!(live.kit.model().requests().len(), 1);
 }
 
 #[tokio::test]

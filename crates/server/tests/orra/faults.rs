@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moongate_core::{Fault, Limits, Piece};
+use moongate_core::{Allowance, Catalog, Fault, Limits, Piece, SpendLimits, Spending};
 use moongate_protocol::{ErrorCode, PolicyPreset};
 use moongate_server::Doors;
 use moongate_testkit::{Gate, Script, Setup};
@@ -208,6 +208,24 @@ on_both_mounts! {
         assert_eq!(foreign.next().await["code"], "approval_not_found");
         line.say(yes).await;
         assert_eq!(line.next_but_text().await["message"], "done");
+        kit.stop().await;
+    }
+
+    async fn past_a_spend_limit_a_chat_is_refused_before_a_model_is_called(kit: Kit) {
+        let session = Allowance { calls: Some(1), ..Allowance::default() };
+        let everywhere = SpendLimits { session, ..SpendLimits::default() };
+        let spending = Spending { everywhere, ..Spending::default() };
+        let gateway = kit.test.gateway();
+        gateway.set_catalog(Catalog { spending, ..Catalog::clone(&gateway.catalog()) });
+        let key = kit.key(json!({"principal": "k"})).await;
+        let chat = |namespace: &str| json!({"message": "x", "namespace": namespace});
+        assert_eq!(kit.chat(&key, chat("a")).await.status, 200);
+        assert_eq!(kit.chat(&key, chat("a")).await.code(), (403, "budget_exceeded".into()));
+        let mut line = kit.line(&key).await;
+        line.say(json!({"type": "chat", "message": "x", "namespace": "a"})).await;
+        assert_eq!(line.next_but_text().await["code"], "budget_exceeded");
+        assert_eq!(kit.test.model().requests().len(), 1);
+        assert_eq!(kit.chat(&key, chat("b")).await.status, 200, "another session has its own share");
         kit.stop().await;
     }
 

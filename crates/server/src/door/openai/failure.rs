@@ -19,6 +19,8 @@ pub(super) type Reply<T = Response> = Result<T, Fault>;
 /// Characters of what a client sent that are said back to it.
 const QUOTED_CHARS: usize = 100;
 
+/// The header that tells OpenAI's SDKs whether to try again, whatever the status says.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// The header that names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -108,6 +110,7 @@ impl Fault {
         // Clients try a 409 again by themselves, and what is in the way here does not go away.
         let status = match code {
             ErrorCode::Conflict | ErrorCode::Unprocessable | ErrorCode::InvalidPosition => 400,
+            ErrorCode::BudgetExceeded => 429,
             _ => code.status(),
         };
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -121,6 +124,7 @@ impl Fault {
             (Some((_, code)), _) => code,
             (None, ErrorCode::Unauthorized) => "invalid_api_key",
             (None, ErrorCode::RateLimited | ErrorCode::QueueFull) => "rate_limit_exceeded",
+            (None, ErrorCode::BudgetExceeded) => "insufficient_quota",
             (None, ErrorCode::ContextTooLong) => "context_length_exceeded",
             (None, _) => own.as_str(),
         };
@@ -129,7 +133,8 @@ impl Fault {
             Details::Field { field } => Some(field),
             Details::Start { .. } => None,
         });
-        Info { message: body.error.message, kind: kind(status), param, code: Some(code) }
+        let kind = if own == ErrorCode::BudgetExceeded { code } else { kind(status) };
+        Info { message: body.error.message, kind, param, code: Some(code) }
     }
 }
 
@@ -165,6 +170,10 @@ impl IntoResponse for Fault {
         let mut response = json(self.status(), &Body { error: self.info() });
         if let Some(seconds) = self.failure.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.failure.code() == ErrorCode::BudgetExceeded {
+            // A 429 is tried again by itself, and what was spent stays spent.
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
     }
