@@ -174,6 +174,12 @@ async fn an_export_comes_back_as_a_session_of_its_own() {
         let (status, body) = read(gate.send(send(bad.to_vec())).await).await;
         assert_eq!(status, 400, "{what} {body}");
     }
+    let part = r#"{"type":"text","text":"remember me"}"#;
+    let text = String::from_utf8(log.to_vec()).unwrap();
+    assert!(text.contains(part), "{text}");
+    let (status, body) =
+        read(gate.send(send(text.replacen(part, r#"["text","remember me"]"#, 1).into())).await).await;
+    assert_eq!(status, 400, "a list for an object {body}");
     let mut created: Value = serde_json::from_slice(lines[0]).unwrap();
     created["title"] = "x".repeat(2000).into();
     let (status, body) = read(gate.send(send(created.to_string().into_bytes())).await).await;

@@ -11,6 +11,7 @@ use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
 use moongate_core::{Refusal, Scope, SessionHandle, limits::READ_BATCH};
 use moongate_protocol::{BlobHash, Envelope, ErrorCode, Seq, SessionId};
+use serde_json::Value;
 
 use super::{
     parts::{find, holds_blobs},
@@ -96,8 +97,7 @@ async fn import(State(app): State<App>, caller: Authenticated, client: Client, r
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let envelope = parse(line).map_err(|failure| failure.at(&format!("line {}", at + 1)))?;
-        log.push(envelope);
+        log.push(envelope(line).map_err(|failure| failure.at(&format!("line {}", at + 1)))?);
     }
     // A log names attachments by hash, and a hash alone opens nothing.
     if !caller.may(Scope::Admin) && log.iter().any(|envelope| holds_blobs(&envelope.event)) {
@@ -107,6 +107,33 @@ async fn import(State(app): State<App>, caller: Authenticated, client: Client, r
     let created = app.gateway().import(&caller, log).await?;
     audit(&app, &caller, client, "session.imported", created.view.id.to_string()).await;
     Ok(json(StatusCode::CREATED, &SessionBody::from(created.view)))
+}
+
+/// An event of an imported log.
+fn envelope(line: &[u8]) -> Answer<Envelope> {
+    let envelope: Envelope = parse(line)?;
+    // Events are read through a buffer in which a list still passes for an object, field by field.
+    let shapes = serde_json::from_slice(line).and_then(|sent| Ok((sent, serde_json::to_value(&envelope)?)));
+    let (sent, read) =
+        shapes.map_err(|_| Failure::new(ErrorCode::Internal, "an event cannot be compared"))?;
+    if has_list_for_object(&sent, &read) {
+        return Err(Failure::invalid("the body is not acceptable: a list is not an object"));
+    }
+    Ok(envelope)
+}
+
+/// Whether a list was sent where an object was read.
+fn has_list_for_object(sent: &Value, read: &Value) -> bool {
+    match (sent, read) {
+        (Value::Array(_), Value::Object(_)) => true,
+        (Value::Array(sent), Value::Array(read)) => {
+            sent.iter().zip(read).any(|(sent, read)| has_list_for_object(sent, read))
+        }
+        (Value::Object(sent), Value::Object(read)) => {
+            read.iter().any(|(key, read)| sent.get(key).is_some_and(|sent| has_list_for_object(sent, read)))
+        }
+        _ => false,
+    }
 }
 
 async fn blob(
