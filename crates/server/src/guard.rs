@@ -15,6 +15,7 @@ use percent::decoded;
 use crate::{
     App,
     address::{self, NO_PEER, Peer},
+    door::shared::{Cors, cors},
     keys,
     limits::{HEADER_BYTES, URL_BYTES},
     reply::{Answer, Failure},
@@ -37,6 +38,13 @@ const CREDENTIAL_NAMES: &[&str] = &[
     "x-api-key",
 ];
 
+/// What pages of the origins in `[server] origins` may send and read.
+const CORS: Cors = Cors {
+    methods: "GET, POST, PATCH, DELETE",
+    headers: "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer",
+    exposes: "Preference-Applied, Retry-After",
+};
+
 /// The guard of all routes that need a key.
 pub(crate) async fn guarded(State(app): State<App>, request: Request, next: Next) -> Response {
     pass(app, request, next, true).await
@@ -51,7 +59,11 @@ async fn pass(app: App, mut request: Request, next: Next, authenticates: bool) -
     let began = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let admitted = match admit(&app, &mut request, authenticates).await {
+    let page = app.site().page(request.headers());
+    // A page asks before it sends its key.
+    let preflight = page.is_some() && cors::is_preflight(&method, request.headers());
+    let admitted = match admit(&app, &mut request, authenticates && !preflight).await {
+        Ok(()) if preflight => Ok(CORS.preflight()),
         Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.map_err(|_| {
             // The panic's own message went to the log by the panic hook.
             Failure::new(ErrorCode::Internal, "something failed inside; the server's log says more")
@@ -59,6 +71,10 @@ async fn pass(app: App, mut request: Request, next: Next, authenticates: bool) -
         Err(failure) => Err(failure),
     };
     let mut response = admitted.unwrap_or_else(Failure::into_response);
+    if let Some(page) = page {
+        CORS.mark(response.headers_mut(), page);
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+    }
     finish(response.headers_mut(), app.is_tls());
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     app.metrics().request(route, &method, response.status(), began.elapsed());

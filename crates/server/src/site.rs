@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
 use moongate_protocol::ErrorCode;
 
 use crate::{
@@ -67,16 +67,17 @@ impl Site {
 
     /// Refuses a page that is not allowed. A program sends no origin.
     pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Answer<()> {
-        let mut values = headers.get_all(header::ORIGIN).iter();
-        let allowed = match (values.next(), values.next()) {
-            (None, _) => true,
-            (Some(origin), None) => self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()),
-            (Some(_), Some(_)) => false,
-        };
-        if allowed {
+        if !headers.contains_key(header::ORIGIN) || self.page(headers).is_some() {
             return Ok(());
         }
         Err(Failure::new(ErrorCode::Forbidden, "pages of this origin may not talk to this server"))
+    }
+
+    /// The origin of the page a request came from, where it is allowed.
+    pub(crate) fn page(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let mut values = headers.get_all(header::ORIGIN).iter();
+        let origin = values.next().filter(|_| values.next().is_none())?;
+        self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()).then(|| origin.clone())
     }
 
     fn answers_to(&self, authority: &str) -> bool {

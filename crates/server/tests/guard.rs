@@ -127,6 +127,37 @@ async fn names_and_origins_are_checked_before_anything_else() {
 }
 
 #[tokio::test]
+async fn a_listed_page_may_ask_and_read_and_another_may_not() {
+    let gate = Gate::with(|config| config.origins = vec!["https://ui.example".into()]);
+    let ask = |origin: &'static str| {
+        let request = anonymous("OPTIONS", "/api/v1/sessions").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        gate.send(request.body(Body::empty()).unwrap())
+    };
+    let listed = ask("https://ui.example").await;
+    assert_eq!(listed.status(), 204);
+    assert_eq!(listed.headers()["access-control-allow-origin"], "https://ui.example");
+    assert_eq!(listed.headers()["vary"], "Origin");
+    let headers = listed.headers()["access-control-allow-headers"].to_str().unwrap();
+    for sent in ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer"] {
+        assert!(headers.split(", ").any(|header| header == sent), "{sent}");
+    }
+    assert!(!listed.headers().contains_key("access-control-allow-credentials"));
+    let request = gate.request("GET", "/api/v1/whoami").header("origin", "https://ui.example");
+    let read = gate.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(read.status(), 200);
+    assert_eq!(read.headers()["access-control-allow-origin"], "https://ui.example");
+    assert_eq!(read.headers()["cross-origin-resource-policy"], "cross-origin");
+    // A question lets nobody in, and a stranger is not even told what may be asked.
+    let keyless = anonymous("POST", "/api/v1/sessions").header("origin", "https://ui.example");
+    assert_eq!(gate.send(keyless.body(Body::empty()).unwrap()).await.status(), 401);
+    let stranger = ask("https://evil.example").await;
+    assert_eq!(stranger.status(), 403);
+    assert!(!stranger.headers().contains_key("access-control-allow-origin"));
+    assert!(!stranger.headers().contains_key("access-control-allow-methods"));
+}
+
+#[tokio::test]
 async fn a_credential_in_a_url_is_refused_everywhere() {
     let gate = Gate::new();
     let admin = gate.admin.clone();

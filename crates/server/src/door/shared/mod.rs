@@ -2,7 +2,7 @@
 //! turns that are waited for, rates.
 
 mod carrier;
-mod cors;
+pub(crate) mod cors;
 pub(crate) mod dialect;
 pub(crate) mod following;
 mod gate;
