@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", run: tests },
     Step { name: "fault", run: |_| fault::run(&fault::Options::SHORT) },
     Step { name: "upstreams", run: |_| others(&e2e::Options::UPSTREAMS) },
+    Step { name: "openai", run: |_| others(&e2e::Options::OPENAI) },
 ];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {

@@ -21,6 +21,8 @@ pub(crate) struct Options {
 impl Options {
     /// The upstreams, as the gate runs them.
     pub(crate) const UPSTREAMS: Self = Self { part: Part::Upstreams(upstreams::Options::USUAL) };
+    /// The clients of the OpenAI door.
+    pub(crate) const OPENAI: Self = Self { part: Part::Openai };
 }
 
 #[derive(clap::Subcommand)]
@@ -51,7 +53,7 @@ const PLACE: &str = "target/e2e";
 /// Runs the ignored tests of `third_party` in these modules, with the upstreams' addresses in the environment.
 fn run_third_party(modules: &[&str], addresses: &[(&str, String)]) -> Result<(), Failed> {
     let mut command = shell::cargo();
-    command.args(["test", "--package", "moongate-providers", "--test", "third_party", "--", "--ignored"]);
+    command.args(["test", "--workspace", "--test", "third_party", "--", "--ignored"]);
     command.args(["--nocapture"]).args(modules);
     command.envs(addresses.iter().map(|(variable, address)| (variable, address)));
     shell::run(&mut command)

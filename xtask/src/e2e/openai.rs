@@ -10,7 +10,7 @@ use super::{
     PLACE,
     install::{Node, Python},
     server::Server,
-    suites::built,
+    suites::{build, built},
 };
 use crate::shell::{self, Failed, report};
 
@@ -24,7 +24,7 @@ const TASK_SECONDS: &str = "180";
 const DONE: &str = "The tools have answered";
 
 pub(super) fn run() -> Result<(), Failed> {
-    shell::run(shell::cargo().args(["build", "--package", "moongate", "--bin", "moongate"]))?;
+    build()?;
     let python = Python::with("openai")?;
     shell::run(Command::new(python.program("python")).arg("e2e/openai/sdk.py").arg(built("moongate")))?;
     let node = Node::with(&python, "openai", OLDEST_NODE)?;
@@ -120,7 +120,9 @@ impl Task {
     fn command(&self, program: &Path, gate: &Gate) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", TASK_SECONDS]).arg(program);
-        command.current_dir(self.home.join("work")).env("HOME", &self.home);
+        let work = self.home.join("work");
+        // Some believe what the shell said of where it was.
+        command.env("PWD", &work).current_dir(work).env("HOME", &self.home);
         // Not as an argument: those are shown when something fails.
         command.env("MOONGATE_KEY", &gate.key);
         command

@@ -21,8 +21,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
-    shell::run(shell::cargo().args(["build", "--package", "moongate", "--bin", "moongate"]))?;
-    shell::run(shell::cargo().args(["build", "--package", "moongate-server", "--example", "ws_echo"]))?;
+    build()?;
     autobahn()?;
     schemathesis(options)
 }
@@ -95,6 +94,12 @@ fn judge(index: &str) -> Result<(), Failed> {
         return Err(Failed::new(format!("of {AUTOBAHN_CASES} Autobahn cases only {} ran", cases.len())));
     }
     if failed.is_empty() { Ok(()) } else { Err(Failed::new("Autobahn cases failed")) }
+}
+
+/// Builds our program and the examples. With them come the features of tests, so that nothing is built twice where
+/// both are.
+pub(super) fn build() -> Result<(), Failed> {
+    shell::run(shell::cargo().args(["build", "--workspace", "--bin", "moongate", "--examples"]))
 }
 
 /// A program of ours.
