@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: our program and clients, servers and suites that others wrote (`docs/third-party.md`).
 
+mod autobahn;
 mod install;
 mod llama;
 mod openai;
