@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", run: tests },
     Step { name: "fault", run: |_| fault::run(&fault::Options::SHORT) },
     Step { name: "upstreams", run: |_| others(&e2e::Options::UPSTREAMS) },
+    Step { name: "browser", run: |_| browser() },
     Step { name: "openai", run: |_| others(&e2e::Options::OPENAI) },
 ];
 
@@ -95,6 +96,15 @@ fn others(options: &e2e::Options) -> Result<(), Failed> {
         return Ok(());
     }
     e2e::run(options)
+}
+
+/// As with cargo-deny: the gate has a browser, a developer's machine may not.
+fn browser() -> Result<(), Failed> {
+    if env::var_os("CI").is_none() && !e2e::has_browser() {
+        report("skipped: there is no Chromium");
+        return Ok(());
+    }
+    e2e::run(&e2e::Options::BROWSER)
 }
 
 fn tests(closing: &mut Closing) -> Result<(), Failed> {

@@ -1,14 +1,18 @@
 //! `cargo xtask e2e`: our program and clients, servers and suites that others wrote (`docs/third-party.md`).
 
 mod autobahn;
+mod browser;
 mod install;
 mod llama;
 mod openai;
+mod page;
 mod server;
 mod suites;
 mod upstreams;
 
 use std::path::Path;
+
+pub(crate) use browser::has_browser;
 
 use crate::shell::{self, Failed};
 
@@ -22,6 +26,8 @@ pub(crate) struct Options {
 impl Options {
     /// The upstreams, as the gate runs them.
     pub(crate) const UPSTREAMS: Self = Self { part: Part::Upstreams(upstreams::Options::USUAL) };
+    /// The browser.
+    pub(crate) const BROWSER: Self = Self { part: Part::Browser };
     /// The clients of the OpenAI door.
     pub(crate) const OPENAI: Self = Self { part: Part::Openai };
 }
@@ -34,6 +40,8 @@ enum Part {
     Llama,
     /// Our server against schemathesis (the OpenAPI document) and the Autobahn suite (WebSocket).
     Suites(suites::Options),
+    /// Our server's WebSockets in a browser: a page in Chromium talks through each of them.
+    Browser,
     /// Our server against OpenAI's own clients (the Python and the Node SDK, its agents framework), the AI SDK, and
     /// coding agents: the Codex CLI and OpenCode.
     Openai,
@@ -44,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         Part::Upstreams(options) => upstreams::run(options),
         Part::Llama => llama::run(),
         Part::Suites(options) => suites::run(options),
+        Part::Browser => browser::run(),
         Part::Openai => openai::run(),
     }
 }
