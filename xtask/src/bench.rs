@@ -3,6 +3,7 @@
 //! docs/performance.md says what is measured and why so.
 
 mod child;
+mod doors;
 mod figure;
 mod http;
 mod load;
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     /// One short round of everything: shows that it runs, too short to judge by.
     #[arg(long)]
     quick: bool,
-    /// Only these measures: throughput, websocket, first, flushes, idle, start, growth.
+    /// Only these measures: throughput, websocket, first, flushes, idle, start, growth, doors, sockets, slow, followers.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Also write the figures as JSON.
@@ -61,6 +62,10 @@ const MEASURES: &[Measure] = &[
     Measure { name: "idle", run: measures::idle },
     Measure { name: "start", run: measures::start },
     Measure { name: "growth", run: measures::growth },
+    Measure { name: "doors", run: doors::turns },
+    Measure { name: "sockets", run: doors::idle },
+    Measure { name: "slow", run: doors::slow },
+    Measure { name: "followers", run: doors::followers },
 ];
 
 /// What `--json` writes.

@@ -4,13 +4,11 @@ use std::{ffi::OsString, path::Path, time::Duration};
 
 use super::{
     figure::{Figure, Goal, median},
-    load::{self, Run, Transport, Turns},
-    stage::{Server, Stage, pause},
+    load::{self, Door, Run, Transport, Turns},
+    stage::{MODEL, Server, Stage, pause},
 };
 use crate::shell::Failed;
 
-/// The model of most measures: twenty tokens, at once.
-const MODEL: &str = "mock-20t-0ms";
 /// A model that takes its time before its first token.
 const SLOW_MODEL: &str = "mock-20t-0ms-20first";
 /// Clients of the measures with many.
@@ -24,10 +22,10 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// A server's rounds.
 #[derive(Default)]
-struct Rounds(Vec<Turns>);
+pub(super) struct Rounds(pub(super) Vec<Turns>);
 
 impl Rounds {
-    fn middle(&self, of: impl Fn(&Turns) -> Option<f64>) -> Option<f64> {
+    pub(super) fn middle(&self, of: impl Fn(&Turns) -> Option<f64>) -> Option<f64> {
         median(&self.0.iter().filter_map(of).collect::<Vec<_>>())
     }
 }
@@ -94,8 +92,9 @@ pub(super) fn idle(stage: &Stage) -> Result<Vec<Figure>, Failed> {
     let mut figures = Vec::new();
     for (transport, name, most) in [(Transport::Sse, "SSE", 20.0), (Transport::Ws, "WebSocket", 12.0)] {
         let (baseline, (moongate, _)) = (stage.baseline(true, None)?, stage.moongate(None, None)?);
-        let theirs = load::idle(stage, &baseline, transport)?.kib_per_client;
-        let ours = load::idle(stage, &moongate, transport)?.kib_per_client;
+        let clients = stage.effort.idle_clients;
+        let theirs = load::idle(stage, &baseline, (Door::Native, transport), clients)?.kib_per_client;
+        let ours = load::idle(stage, &moongate, (Door::Native, transport), clients)?.kib_per_client;
         let figure = Figure::new(format!("memory of an idle client, {name}"), "KiB", Some(ours));
         figures.push(figure.beside(Some(theirs)).wanted(Goal::AtMost(most)));
     }
@@ -140,7 +139,8 @@ pub(super) fn growth(stage: &Stage) -> Result<Vec<Figure>, Failed> {
 }
 
 fn run<'a>(stage: &Stage, clients: usize, transport: Transport) -> Run<'a> {
-    Run { clients, seconds: stage.effort.seconds, transport, model: MODEL, flush_count: None }
+    let (seconds, door) = (stage.effort.seconds, Door::Native);
+    Run { clients, seconds, transport, door, model: MODEL, flush_count: None }
 }
 
 /// Rounds of both servers, in turn: Moongate's and the baseline's.

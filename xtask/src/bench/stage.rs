@@ -24,6 +24,8 @@ use crate::shell::{self, Failed, report};
 const SERVER_CORE: usize = 0;
 /// The core of the model and the clients.
 const LOAD_CORE: usize = 1;
+/// The model of most measures: twenty tokens, at once.
+pub(super) const MODEL: &str = "mock-20t-0ms";
 /// Longest wait for a server's first answer.
 const START_MOST: Duration = Duration::from_secs(20);
 /// How often it is asked.
@@ -130,10 +132,20 @@ impl Stage {
         data: Option<&Path>,
         counted: Option<&Counted>,
     ) -> Result<(Server, Duration), Failed> {
+        self.moongate_with(MODEL, data, counted)
+    }
+
+    /// The same, and who names no model gets this one.
+    pub(super) fn moongate_with(
+        &self,
+        model: &str,
+        data: Option<&Path>,
+        counted: Option<&Counted>,
+    ) -> Result<(Server, Duration), Failed> {
         let data = data.map_or_else(|| self.fresh_folder(), |data| Ok(data.to_path_buf()))?;
         let config = data.with_extension("toml");
         let cannot = |e| Failed::cannot(format!("{}: {e}", config.display()));
-        fs::write(&config, configuration(self.upstream)).map_err(cannot)?;
+        fs::write(&config, configuration(self.upstream, model)).map_err(cannot)?;
         let announced = data.join("server.json");
         // Left by one that was killed; without it, what appears there is news.
         fs::remove_file(&announced).ok();
@@ -209,9 +221,8 @@ impl Server {
         self.running.pid()
     }
 
-    /// The load generator's word for it.
-    pub(super) fn kind(&self) -> &'static str {
-        if self.key_file.is_some() { "moongate" } else { "baseline" }
+    pub(super) fn is_moongate(&self) -> bool {
+        self.key_file.is_some()
     }
 
     /// How the server calls one of the mock's models.
@@ -250,11 +261,17 @@ fn target_folder() -> Result<PathBuf, Failed> {
     Ok(metadata.target_directory)
 }
 
-fn configuration(upstream: SocketAddr) -> String {
+/// One key stands for all clients: its shares are no bound here.
+fn configuration(upstream: SocketAddr, model: &str) -> String {
+    let shares = "inputs_per_minute = 4000000, sockets_per_key = 10000";
     format!(
         "[providers.mock]\nkind = \"openai-chat\"\nbase_url = \"http://{upstream}/v1\"\n\n\
-         [agents.default]\nmodel = \"mock/mock-20t-0ms\"\n\n\
-         [limits]\nturns_per_caller = 1024\nturns_per_node = 1024\n"
+         [agents.default]\nmodel = \"mock/{model}\"\n\n\
+         [limits]\nturns_per_caller = 1024\nturns_per_node = 1024\n\n\
+         [doors.openai]\nlimits = {{ {shares} }}\n\n\
+         [doors.construct]\nlimits = {{ {shares}, turns_per_key = 1024 }}\n\n\
+         [doors.orra]\nlimits = {{ {shares}, turns_per_key = 1024 }}\n\n\
+         [doors.oxios]\nrequests_per_minute = 0\n"
     )
 }
 

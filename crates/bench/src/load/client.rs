@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use clap::ValueEnum;
 use futures_util::{SinkExt, StreamExt};
 use hyper::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest},
@@ -14,12 +14,18 @@ use tokio_tungstenite::{
 
 use super::{
     marks::{Marks, Seen, Turn},
-    site::{Session, Site, refused},
+    site::{Kind, Session, Site, refused},
 };
 use crate::{
     Fault,
     http1::{Connection, Request},
 };
+
+/// A client's end of a WebSocket.
+pub(super) type Socket = WebSocketStream<TcpStream>;
+
+/// Bytes the kernel keeps for a client that is not to have room.
+const NARROW: u32 = 4 * 1024;
 
 /// A turn that takes longer has failed.
 const TURN_MOST: Duration = Duration::from_secs(30);
@@ -45,7 +51,7 @@ pub(super) struct Client {
 
 enum Link {
     Http(Box<Connection>),
-    Socket(Box<WebSocketStream<TcpStream>>),
+    Socket(Box<Socket>),
 }
 
 impl Client {
@@ -55,9 +61,14 @@ impl Client {
         let session = site.open(&mut connection).await?;
         let link = match transport {
             Transport::Sse => Link::Http(Box::new(connection)),
-            Transport::Ws => Link::Socket(Box::new(open_socket(site, &session).await?)),
+            Transport::Ws => Link::Socket(Box::new(talking_socket(site, &session).await?)),
         };
         Ok(Self { site: site.clone(), session, link, said: 0, answer: BytesMut::new() })
+    }
+
+    /// The session it talks in.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Begins another session on the same connection.
@@ -96,7 +107,8 @@ async fn ask(
     answer: &mut BytesMut,
 ) -> Result<Turn, Fault> {
     let marks = Marks::new(&site.last_word, site.endings(false));
-    let (path, headers, body) = (site.turn_path(session), site.stream_headers(), site.input(text)?);
+    let body = site.input(session, text, false)?;
+    let (path, headers) = (site.turn_path(session), site.stream_headers(session));
     let mut seen = Seen::begin();
     let request = Request { method: "POST", path: &path, headers: &headers, body: &body };
     let status = connection.send(&request).await?;
@@ -113,14 +125,14 @@ async fn ask(
 }
 
 async fn talk(
-    socket: &mut WebSocketStream<TcpStream>,
+    socket: &mut Socket,
     site: &Site,
     session: &Session,
     text: &str,
     answer: &mut BytesMut,
 ) -> Result<Turn, Fault> {
     let marks = Marks::new(&site.last_word, site.endings(true));
-    let frame = site.input_frame(session, text)?;
+    let frame = site.input(session, text, true)?;
     let mut seen = Seen::begin();
     socket.send(Message::text(frame)).await?;
     loop {
@@ -135,11 +147,50 @@ async fn talk(
     }
 }
 
-/// A socket that follows `session`.
-pub(super) async fn open_socket(site: &Site, session: &Session) -> Result<WebSocketStream<TcpStream>, Fault> {
-    let stream = TcpStream::connect(site.at).await?;
+/// A socket to talk in `session` with.
+async fn talking_socket(site: &Site, session: &Session) -> Result<Socket, Fault> {
+    // Elsewhere who talks is told of it without asking.
+    if site.kind == Kind::Moongate {
+        return open_socket(site, session).await;
+    }
+    handshake(site, session, TcpStream::connect(site.at).await?, false).await
+}
+
+/// A socket that follows `session`, which is there already.
+pub(super) async fn open_socket(site: &Site, session: &Session) -> Result<Socket, Fault> {
+    let mut socket = handshake(site, session, TcpStream::connect(site.at).await?, true).await?;
+    if let Some(frame) = site.subscribe_frame(session)? {
+        socket.send(Message::text(frame)).await?;
+        // The first frame says that it was understood; what follows is read with the first turn.
+        socket.next().await.ok_or("the socket was closed")??;
+    }
+    Ok(socket)
+}
+
+/// A socket that follows `session` with so little room that the server soon waits for it to be read.
+pub(super) async fn narrow_socket(site: &Site, session: &Session) -> Result<Socket, Fault> {
+    let stream = TcpSocket::new_v4()?;
+    stream.set_recv_buffer_size(NARROW)?;
+    let mut socket = handshake(site, session, stream.connect(site.at).await?, true).await?;
+    if let Some(frame) = site.subscribe_frame(session)? {
+        socket.send(Message::text(frame)).await?;
+        socket.next().await.ok_or("the socket was closed")??;
+    }
+    if site.kind == Kind::Oxios {
+        // It is told of a session's turns once it said something in it.
+        talk(&mut socket, site, session, "hello", &mut BytesMut::new()).await?;
+    }
+    Ok(socket)
+}
+
+async fn handshake(
+    site: &Site,
+    session: &Session,
+    stream: TcpStream,
+    follows: bool,
+) -> Result<Socket, Fault> {
     stream.set_nodelay(true)?;
-    let (path, protocol) = site.socket();
+    let (path, protocol) = site.socket(session, follows);
     let mut request = format!("ws://{}{path}", site.at).into_client_request()?;
     if let Some(protocol) = protocol {
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol.parse()?);
@@ -148,9 +199,7 @@ pub(super) async fn open_socket(site: &Site, session: &Session) -> Result<WebSoc
         request.headers_mut().insert(AUTHORIZATION, credential.parse()?);
     }
     let (mut socket, _) = client_async(request, stream).await?;
-    if let Some(frame) = site.subscribe_frame(session)? {
-        socket.send(Message::text(frame)).await?;
-        // The first frame says that it was understood; what follows is read with the first turn.
+    if site.greets() {
         socket.next().await.ok_or("the socket was closed")??;
     }
     Ok(socket)

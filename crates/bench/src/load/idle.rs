@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use serde::Serialize;
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 
 use super::{
-    client::{Transport, open_socket},
+    client::{Client, Socket, Transport, open_socket},
     process::Tree,
-    site::{self, Session, Site, refused},
+    site::{self, Kind, Session, Site, refused},
 };
 use crate::{
     Fault,
@@ -19,6 +17,8 @@ use crate::{
 
 /// Clients that come and go before, so that what all share is there already.
 const BEFORE: usize = 32;
+/// Sockets of one principal that the Oxios door lets in, with some room for those that are just going.
+const OXIOS_SOCKETS: usize = 16;
 /// Memory is read this long after the last client came.
 const SETTLE: Duration = Duration::from_millis(1000);
 /// Longest wait for a client's first byte.
@@ -52,21 +52,17 @@ pub(crate) struct Report {
 /// A client.
 enum Follower {
     Sse { _connection: Box<Connection> },
-    Ws { _socket: Box<WebSocketStream<TcpStream>> },
+    Ws { _socket: Box<Socket> },
 }
 
 pub(crate) async fn measure(options: &Options) -> Result<Report, Fault> {
     let site = Site::new(&options.site)?;
     let server = Tree(options.pid);
-    let mut sessions = Vec::new();
-    let mut connection = Connection::open(site.at).await?;
-    for _ in 0..options.clients {
-        sessions.push(site.open(&mut connection).await?);
-    }
-    drop(follow_all(&site, options.transport, sessions.iter().take(BEFORE)).await?);
+    let sessions = begun(&site, options.clients).await?;
+    drop(follow_all(options.transport, sessions.iter().take(BEFORE)).await?);
     tokio::time::sleep(SETTLE).await;
     let before = server.rss_kib();
-    let followers = follow_all(&site, options.transport, sessions.iter()).await?;
+    let followers = follow_all(options.transport, sessions.iter()).await?;
     tokio::time::sleep(SETTLE).await;
     let after = server.rss_kib();
     let clients = followers.len();
@@ -78,13 +74,35 @@ pub(crate) async fn measure(options: &Options) -> Result<Report, Fault> {
     })
 }
 
+/// Sessions that are there before somebody follows them, each with who follows it.
+async fn begun(site: &Site, count: usize) -> Result<Vec<(Site, Session)>, Fault> {
+    let mut sessions = Vec::with_capacity(count);
+    let mut connection = Connection::open(site.at).await?;
+    let mut whose = site.clone();
+    for number in 0..count {
+        if site.kind == Kind::Oxios && number % OXIOS_SOCKETS == 0 {
+            whose = site.to_another(&mut connection, number).await?;
+        }
+        let session = match site.kind {
+            // Their sessions begin with what is said in them.
+            Kind::Construct | Kind::Orra => {
+                let mut client = Client::open(site, Transport::Ws).await?;
+                client.turn().await?;
+                client.session().clone()
+            }
+            _ => site.open(&mut connection).await?,
+        };
+        sessions.push((whose.clone(), session));
+    }
+    Ok(sessions)
+}
+
 async fn follow_all(
-    site: &Site,
     transport: Transport,
-    sessions: impl Iterator<Item = &Session>,
+    sessions: impl Iterator<Item = &(Site, Session)>,
 ) -> Result<Vec<Follower>, Fault> {
     let mut followers = Vec::new();
-    for session in sessions {
+    for (site, session) in sessions {
         followers.push(match transport {
             Transport::Sse => Follower::Sse { _connection: Box::new(follow(site, session).await?) },
             Transport::Ws => Follower::Ws { _socket: Box::new(open_socket(site, session).await?) },
@@ -95,7 +113,7 @@ async fn follow_all(
 
 async fn follow(site: &Site, session: &Session) -> Result<Connection, Fault> {
     let mut connection = Connection::open(site.at).await?;
-    let (path, headers) = (site.follow_path(session), site.stream_headers());
+    let (path, headers) = (site.follow_path(session), site.stream_headers(session));
     let request = Request { method: "GET", path: &path, headers: &headers, body: "" };
     let status = connection.send(&request).await?;
     let mut greeting = BytesMut::new();

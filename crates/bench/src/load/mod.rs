@@ -1,13 +1,16 @@
 //! Clients in a closed loop: each waits for its answer before it asks again.
 
 mod client;
+mod followers;
 mod growth;
 mod idle;
 mod marks;
 mod process;
 mod site;
+mod slow;
 mod spread;
 mod turns;
+mod words;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -23,6 +26,10 @@ pub(crate) enum Measure {
     Idle(idle::Options),
     /// Whether a long session's turns take longer than a young one's
     Growth(growth::Options),
+    /// Sockets that do not read
+    Slow(slow::Options),
+    /// Sockets that follow one session
+    Followers(followers::Options),
 }
 
 pub(crate) fn run(measure: Measure) -> Result<(), Fault> {
@@ -31,6 +38,8 @@ pub(crate) fn run(measure: Measure) -> Result<(), Fault> {
             Measure::Turns(options) => print(&turns::measure(&options).await?),
             Measure::Idle(options) => print(&idle::measure(&options).await?),
             Measure::Growth(options) => print(&growth::measure(&options).await?),
+            Measure::Slow(options) => print(&slow::measure(&options).await?),
+            Measure::Followers(options) => print(&followers::measure(&options).await?),
         }
     })
 }

@@ -1,4 +1,4 @@
-//! The servers that can be measured, and how each is spoken to.
+//! The servers and doors that can be measured, and where each is reached.
 
 use std::{
     net::SocketAddr,
@@ -8,8 +8,9 @@ use std::{
 };
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::words;
 use crate::{
     Fault,
     http1::{Connection, Request},
@@ -35,21 +36,29 @@ pub(super) struct Options {
     tokens: usize,
 }
 
-/// A server's kind.
+/// A server's kind, and through which door it is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(super) enum Kind {
     Baseline,
+    /// The native door
     Moongate,
+    Oxios,
+    Construct,
+    Orra,
+    /// Chat completions of the OpenAI door
+    Chat,
+    /// Responses of the OpenAI door
+    Responses,
 }
 
 /// A server.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
-    kind: Kind,
+    pub(super) kind: Kind,
     pub(super) at: SocketAddr,
     /// A header line with its end, or nothing.
     authorization: String,
-    model: Option<String>,
+    pub(super) model: Option<String>,
     /// The answer's last word.
     pub(super) last_word: String,
 }
@@ -58,24 +67,14 @@ pub(super) struct Site {
 #[derive(Clone, Debug)]
 pub(super) struct Session(pub(super) String);
 
-/// What a client says; each server reads its own field.
-#[derive(Serialize)]
-struct Input<'a> {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-}
-
 #[derive(Deserialize)]
 struct Created {
     id: String,
+}
+
+#[derive(Deserialize)]
+struct NewKey {
+    secret: String,
 }
 
 /// Sessions named by us.
@@ -98,10 +97,36 @@ impl Site {
 
     /// A new session.
     pub(super) async fn open(&self, connection: &mut Connection) -> Result<Session, Fault> {
-        if self.kind == Kind::Baseline {
-            let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-            return Ok(Session(format!("{run:x}-{}", NAMED.fetch_add(1, Ordering::Relaxed))));
+        match self.kind {
+            Kind::Moongate => self.create(connection).await.map(Session),
+            Kind::Responses => {
+                let id = self.create(connection).await?;
+                let id = id.strip_prefix("ses_").ok_or("a session's id is ses_…")?;
+                Ok(Session(format!("conv_{id}")))
+            }
+            // Its name is the client's.
+            _ => {
+                let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+                Ok(Session(format!("{run:x}-{}", NAMED.fetch_add(1, Ordering::Relaxed))))
+            }
         }
+    }
+
+    /// The same server to somebody else, who has no session there.
+    pub(super) async fn to_another(&self, connection: &mut Connection, number: usize) -> Result<Self, Fault> {
+        let body = format!(r#"{{"principal":"bench-{number}","scopes":["sessions:read","sessions:write"]}}"#);
+        let headers = &self.authorization;
+        let request = Request { method: "POST", path: "/api/v1/keys", headers, body: &body };
+        let status = connection.send(&request).await?;
+        let body = connection.read_all().await?;
+        if status != 201 {
+            return Err(refused(status, &body));
+        }
+        let made: NewKey = serde_json::from_slice(&body)?;
+        Ok(Self { authorization: bearer(&made.secret), ..self.clone() })
+    }
+
+    async fn create(&self, connection: &mut Connection) -> Result<String, Fault> {
         let headers = &self.authorization;
         let request = Request { method: "POST", path: "/api/v1/sessions", headers, body: "{}" };
         let status = connection.send(&request).await?;
@@ -109,14 +134,16 @@ impl Site {
         if status != 201 {
             return Err(refused(status, &body));
         }
-        Ok(Session(serde_json::from_slice::<Created>(&body)?.id))
+        Ok(serde_json::from_slice::<Created>(&body)?.id)
     }
 
     /// Where a turn is asked for.
     pub(super) fn turn_path(&self, session: &Session) -> String {
         match self.kind {
             Kind::Baseline => format!("/s/{}/turn", session.0),
-            Kind::Moongate => format!("/api/v1/sessions/{}/inputs", session.0),
+            Kind::Chat => "/openai/v1/chat/completions".into(),
+            Kind::Responses => "/openai/v1/responses".into(),
+            _ => format!("/api/v1/sessions/{}/inputs", session.0),
         }
     }
 
@@ -124,21 +151,30 @@ impl Site {
     pub(super) fn follow_path(&self, session: &Session) -> String {
         match self.kind {
             Kind::Baseline => format!("/s/{}/events", session.0),
-            Kind::Moongate => format!("/api/v1/sessions/{}/events", session.0),
+            _ => format!("/api/v1/sessions/{}/events", session.0),
         }
     }
 
-    /// Where sockets are opened, and what they speak.
-    pub(super) fn socket(&self) -> (&'static str, Option<&'static str>) {
+    /// Where sockets are opened, to follow what others do or to talk, and what they speak.
+    pub(super) fn socket(&self, session: &Session, follows: bool) -> (String, Option<&'static str>) {
         match self.kind {
-            Kind::Baseline => ("/ws", None),
-            Kind::Moongate => ("/api/v1/ws", Some("moongate.v1")),
+            Kind::Baseline => ("/ws".into(), None),
+            Kind::Oxios if follows => ("/oxios/api/chat/stream?mirror=1".into(), None),
+            Kind::Oxios => ("/oxios/api/chat/stream".into(), None),
+            Kind::Construct => (format!("/construct/ws/chat?session_id={}", session.0), Some("construct.v1")),
+            Kind::Orra => ("/orra/ws".into(), Some("orra.v1")),
+            Kind::Responses => ("/openai/v1/responses".into(), None),
+            Kind::Moongate | Kind::Chat => ("/api/v1/ws".into(), Some("moongate.v1")),
         }
     }
 
     /// Headers of a request whose answer is a stream.
-    pub(super) fn stream_headers(&self) -> String {
-        format!("accept: text/event-stream\r\n{}", self.authorization)
+    pub(super) fn stream_headers(&self, session: &Session) -> String {
+        let named = match self.kind {
+            Kind::Chat => format!("x-moongate-session: {}\r\n", session.0),
+            _ => String::new(),
+        };
+        format!("accept: text/event-stream\r\n{named}{}", self.authorization)
     }
 
     /// The credential for a header, where there is one.
@@ -146,22 +182,20 @@ impl Site {
         self.authorization.strip_prefix("authorization: ").map(str::trim_end)
     }
 
-    /// An input as a request's body.
-    pub(super) fn input(&self, text: &str) -> Result<String, Fault> {
-        self.encode(None, None, text)
-    }
-
-    /// An input as a socket's frame.
-    pub(super) fn input_frame(&self, session: &Session, text: &str) -> Result<String, Fault> {
-        self.encode(Some("input"), Some(&session.0), text)
+    /// What is said in this session, as the body of a request or as a socket's frame.
+    pub(super) fn input(&self, session: &Session, text: &str, over_socket: bool) -> Result<String, Fault> {
+        let model = self.model.as_deref();
+        Ok(words::input(self.kind, over_socket, &words::Said { session: &session.0, text, model })?)
     }
 
     /// The frame that begins following, where one is needed.
     pub(super) fn subscribe_frame(&self, session: &Session) -> Result<Option<String>, Fault> {
-        let (kind, session) = (Some("subscribe"), Some(session.0.as_str()));
-        let frame = Input { kind, session, input: None, text: None, model: None };
-        let frame = (self.kind == Kind::Moongate).then(|| serde_json::to_string(&frame));
-        Ok(frame.transpose()?)
+        Ok(words::subscribe(self.kind, &session.0)?)
+    }
+
+    /// Whether a socket of this door is told something before it asks.
+    pub(super) fn greets(&self) -> bool {
+        self.kind == Kind::Construct
     }
 
     /// What stands in the event that ends a turn well, and in the one that ends it badly.
@@ -170,16 +204,11 @@ impl Site {
             (Kind::Baseline, false) => ("event: done", "event: failed"),
             (Kind::Baseline, true) => ("\"type\":\"done\"", "\"type\":\"failed\""),
             (Kind::Moongate, _) => ("\"type\":\"turn.completed\"", "\"type\":\"turn.failed\""),
+            (Kind::Oxios | Kind::Construct, _) => ("\"type\":\"done\"", "\"type\":\"error\""),
+            (Kind::Orra, _) => ("\"type\":\"response\"", "\"type\":\"error\""),
+            (Kind::Chat, _) => ("data: [DONE]", "\"error\":{"),
+            (Kind::Responses, _) => ("\"type\":\"response.completed\"", "\"type\":\"response.failed\""),
         }
-    }
-
-    fn encode(&self, kind: Option<&'static str>, session: Option<&str>, text: &str) -> Result<String, Fault> {
-        let model = self.model.as_deref();
-        let input = match self.kind {
-            Kind::Baseline => Input { kind: None, session, input: Some(text), text: None, model },
-            Kind::Moongate => Input { kind, session, input: None, text: Some(text), model },
-        };
-        Ok(serde_json::to_string(&input)?)
     }
 }
 
