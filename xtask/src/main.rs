@@ -5,6 +5,7 @@ mod ci;
 mod deny;
 mod e2e;
 mod fault;
+mod fuzz;
 mod readme;
 mod shell;
 mod test;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::Options),
     /// Run the fault campaigns: kills, full disks, cut streams, reconnect storms.
     Fault(fault::Options),
+    /// Fuzz what reads what strangers send (cargo-fuzz).
+    Fuzz(fuzz::Options),
     /// Run third-party clients and suites against a running gateway.
     E2e(e2e::Options),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Fault(options) => fault::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::E2e(options) => e2e::run(&options),
     });
     match done {
