@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kit::{Kit, Socket},
-    scenario::Client as Plays,
+    scenario::{Client as Plays, Watches},
     shown::{self, Ending, Outcome, Shown},
 };
 
@@ -22,46 +22,6 @@ impl Client {
         let mut socket = kit.line.socket(&format!("/construct/ws/chat?session_id={session}")).await;
         socket.say(json!({"type": "connect", "capabilities": ["approvals"]})).await;
         Self { socket, shown: Shown::default(), calls: Vec::new(), asked: None }
-    }
-
-    /// Reads until some text is shown.
-    pub(crate) async fn until(&mut self, text: &str) {
-        while !self.shown.text.ends_with(text) {
-            assert!(!self.step().await, "it ended without {text:?}");
-        }
-    }
-
-    /// Takes the next frame in; says whether the turn is over.
-    async fn step(&mut self) -> bool {
-        let frame = self.socket.next().await;
-        let text = |field: &str| frame[field].as_str().unwrap_or_else(|| panic!("{frame}"));
-        match text("type") {
-            // Whoever comes in the middle is shown all of it anew, and then once more in one piece.
-            "chunk_reset" if frame["replay"] == true => {
-                self.shown.text.clear();
-                self.shown.reasoning.clear();
-            }
-            "turn_snapshot" => self.snapshot(&frame),
-            "chunk" => self.shown.say(text("content")),
-            "thinking" => self.shown.reasoning.push_str(text("content")),
-            "tool_call" => self.call(&frame),
-            "tool_result" => self.result(&frame),
-            "approval_request" => self.asked = Some(frame["request_id"].clone()),
-            "done" => {
-                self.done(text("full_response"), frame["aborted"] == true);
-                self.shown.usage = match frame["tokens_used"].is_null() {
-                    true => None,
-                    false => shown::usage(&frame["input_tokens"], &frame["output_tokens"]),
-                };
-                return true;
-            }
-            "error" => {
-                self.shown.ending = Ending::failed(frame["code"] == "PROVIDER_ERROR", &frame["code"]);
-                return true;
-            }
-            _ => {}
-        }
-        false
     }
 
     fn call(&mut self, call: &Value) {
@@ -102,6 +62,44 @@ impl Client {
         } else {
             assert!(said.ends_with(whole), "{whole:?} ends {said:?}");
         }
+    }
+}
+
+impl Watches for Client {
+    fn so_far(&self) -> &Shown {
+        &self.shown
+    }
+
+    async fn step(&mut self) -> bool {
+        let frame = self.socket.next().await;
+        let text = |field: &str| frame[field].as_str().unwrap_or_else(|| panic!("{frame}"));
+        match text("type") {
+            // Whoever comes in the middle is shown all of it anew, and then once more in one piece.
+            "chunk_reset" if frame["replay"] == true => {
+                self.shown.text.clear();
+                self.shown.reasoning.clear();
+            }
+            "turn_snapshot" => self.snapshot(&frame),
+            "chunk" => self.shown.say(text("content")),
+            "thinking" => self.shown.reasoning.push_str(text("content")),
+            "tool_call" => self.call(&frame),
+            "tool_result" => self.result(&frame),
+            "approval_request" => self.asked = Some(frame["request_id"].clone()),
+            "done" => {
+                self.done(text("full_response"), frame["aborted"] == true);
+                self.shown.usage = match frame["tokens_used"].is_null() {
+                    true => None,
+                    false => shown::usage(&frame["input_tokens"], &frame["output_tokens"]),
+                };
+                return true;
+            }
+            "error" => {
+                self.shown.ending = Ending::failed(frame["code"] == "PROVIDER_ERROR", &frame["code"]);
+                return true;
+            }
+            _ => {}
+        }
+        false
     }
 }
 

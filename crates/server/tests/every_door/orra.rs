@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kit::{Kit, Socket},
-    scenario::Client as Plays,
+    scenario::{Client as Plays, Watches},
     shown::{self, Ending, Outcome, Shown},
 };
 
@@ -45,15 +45,13 @@ impl Client {
         self.shown.ending = ending;
         true
     }
+}
 
-    /// Reads until some text is shown.
-    pub(crate) async fn until(&mut self, text: &str) {
-        while !self.shown.text.ends_with(text) {
-            assert!(!self.step().await, "it ended without {text:?}");
-        }
+impl Watches for Client {
+    fn so_far(&self) -> &Shown {
+        &self.shown
     }
 
-    /// Takes the next frame in; says whether the turn is over.
     async fn step(&mut self) -> bool {
         let frame = self.socket.next().await;
         let text = |field: &str| frame[field].as_str().unwrap_or_else(|| panic!("{frame}"));

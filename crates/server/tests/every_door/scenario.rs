@@ -45,6 +45,21 @@ pub(crate) trait Client {
     async fn shown(&mut self) -> Shown;
 }
 
+/// A client that shows a turn while it goes on.
+pub(crate) trait Watches {
+    /// What it shows by now.
+    fn so_far(&self) -> &Shown;
+    /// Takes the next frame in; says whether the turn is over.
+    async fn step(&mut self) -> bool;
+
+    /// Reads until some text is shown.
+    async fn until(&mut self, text: &str) {
+        while !self.so_far().text.ends_with(text) {
+            assert!(!self.step().await, "it ended without {text:?}");
+        }
+    }
+}
+
 /// Plays a scenario.
 pub(crate) async fn play(mut client: impl Client, scenario: Scenario) -> Vec<Shown> {
     let mut all = Vec::new();

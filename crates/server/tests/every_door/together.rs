@@ -8,7 +8,7 @@ use crate::{
     Door, completions, construct,
     kit::{Kit, soon},
     native, orra, oxios, responses,
-    scenario::Client,
+    scenario::{Client, Watches as _},
     shown::{Ending, Outcome, Shown, Tool},
 };
 
