@@ -128,6 +128,18 @@ impl Kit {
         (body["id"].as_str().unwrap().to_owned(), body["secret"].as_str().unwrap().to_owned())
     }
 
+    /// Asks the native door, as the administrator.
+    pub(crate) async fn native(&self, path: &str) -> Value {
+        self.native_as(&self.admin, path).await
+    }
+
+    /// Asks the native door with any key.
+    pub(crate) async fn native_as(&self, key: &str, path: &str) -> Value {
+        let reply = ask(self.main, "GET", path, key, &[], "").await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        reply.body()
+    }
+
     pub(crate) async fn revoke(&self, id: &str) {
         let reply = ask(self.main, "DELETE", &format!("/api/v1/keys/{id}"), &self.admin, &[], "").await;
         assert!(reply.status < 300, "{}", reply.text);

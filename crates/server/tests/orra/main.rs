@@ -5,4 +5,6 @@
 
 mod faults;
 mod kit;
+mod tools;
 mod transcripts;
+mod turns;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use moongate_core::{ToolPolicies, ToolPolicy};
-use moongate_protocol::{Effect, PolicyPreset, Requirement};
-use moongate_testkit::{Gate, Script, ScriptedTool, Setup};
+use moongate_core::{PromptMessage, ToolPolicies, ToolPolicy};
+use moongate_protocol::{Effect, Part, PolicyPreset, Requirement};
+use moongate_testkit::{Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup};
 use serde_json::{Value, json};
 
 use crate::kit::{Kit, on_both_mounts};
@@ -17,7 +17,26 @@ pub(crate) fn asking() -> Setup {
     setup.tool(shell).tool(always)
 }
 
-fn ls() -> Script {
+/// The same, and its model calls the tool a person names, then is done.
+pub(crate) fn obliging() -> Setup {
+    let model = ScriptedModel::answering(MODEL.parse().unwrap(), |request, _| {
+        match request.messages.last().map(|last| &***last) {
+            Some(PromptMessage::User(parts)) => match Part::join_text(parts).as_str() {
+                tool @ ("shell" | "wipe") => Script::calls(&[(tool, json!({}))]),
+                _ => Script::says("hello"),
+            },
+            _ => Script::says("done"),
+        }
+    });
+    asking().model(model)
+}
+
+/// What a key may do that may also change what sessions do without asking.
+pub(crate) fn ruling() -> Value {
+    json!(["sessions:read", "sessions:write", "approvals:decide", "policy:write"])
+}
+
+pub(crate) fn ls() -> Script {
     Script::calls(&[("shell", json!({"command": "ls"}))])
 }
 
@@ -175,10 +194,9 @@ on_both_mounts! {
         kit.stop().await;
     }
 
-    async fn o7_chaos_mode_is_of_one_session(kit: Kit, asking(), |_| {}) {
-        let scopes = json!(["sessions:read", "sessions:write", "approvals:decide", "policy:write"]);
+    async fn o7_chaos_mode_is_of_one_session(kit: Kit, obliging(), |_| {}) {
         let key = kit.key(json!({"principal": "k"})).await;
-        let ruler = kit.key(json!({"principal": "k", "scopes": scopes})).await;
+        let ruler = kit.key(json!({"principal": "k", "scopes": ruling()})).await;
         let hello = |name: &str| json!({"message": "hi", "namespace": name});
         for name in ["s1", "s2"] {
             assert_eq!(kit.chat(&key, hello(name)).await.status, 200);
@@ -188,17 +206,26 @@ on_both_mounts! {
         let patched = kit.patch(&ruler, "s1", on).await;
         assert_eq!((patched.status, &patched.body()["metadata"]["chaos_mode"]), (200, &json!(true)));
         let mut line = kit.line(&key).await;
-        kit.test.model().push([ls(), Script::says("done in s1")]);
-        line.say(json!({"type": "chat", "message": "go", "namespace": "s1"})).await;
-        assert_eq!(line.next_but_text().await["message"], "done in s1");
-        kit.test.model().push([ls(), Script::says("done in s2")]);
-        line.say(json!({"type": "chat", "message": "go", "namespace": "s2"})).await;
-        let asked = line.next_but_text().await;
-        assert_eq!((&asked["type"], &asked["namespace"]), (&json!("tool_approval_request"), &json!("s2")));
+        let say = |text: &str, name: &str| json!({"type": "chat", "message": text, "namespace": name});
+        for name in ["s2", "s1"] {
+            line.say(say("shell", name)).await;
+        }
+        let (mut asked, mut done) = (Value::Null, false);
+        while asked.is_null() || !done {
+            let frame = line.next_but_text().await;
+            match frame["type"].as_str().unwrap() {
+                "tool_approval_request" => asked = frame,
+                _ => {
+                    assert_eq!((&frame["type"], &frame["namespace"]), (&json!("response"), &json!("s1")));
+                    done = true;
+                }
+            }
+        }
+        assert_eq!(asked["namespace"], "s2");
         line.say(json!({"type": "tool_approval_response", "call_id": asked["call_id"], "approved": false})).await;
-        assert_eq!(line.next_but_text().await["message"], "done in s2");
-        kit.test.model().push([Script::calls(&[("wipe", json!({}))]), Script::says("wiped")]);
-        line.say(json!({"type": "chat", "message": "go", "namespace": "s1"})).await;
+        let end = line.next_but_text().await;
+        assert_eq!((&end["type"], &end["namespace"]), (&json!("response"), &json!("s2")));
+        line.say(say("wipe", "s1")).await;
         let asked = line.next_but_text().await;
         assert_eq!((&asked["type"], &asked["requirement"]), (&json!("tool_approval_request"), &json!("always")));
         kit.stop().await;
@@ -227,7 +254,7 @@ on_both_mounts! {
     }
 }
 
-fn denying() -> Setup {
+pub(crate) fn denying() -> Setup {
     let beneath = [
         ("tenant:acme".parse().unwrap(), ToolPolicy::Deny(vec!["shell".into()])),
         ("tenant:acme:user:bob".parse().unwrap(), ToolPolicy::AllowAll),
