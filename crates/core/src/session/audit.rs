@@ -1,12 +1,12 @@
 //! What of a session's log an operator may want to know later: what people decided, and what was decided for them.
 
-use moongate_protocol::{Decision, Envelope, Event, Ground, Principal, Tenant};
+use moongate_protocol::{Decision, Envelope, Event, Ground, Principal, Tenant, ToolOutcome};
 
-use super::approvals::gateway;
+use super::{approvals::gateway, state::State};
 use crate::{AuditEntry, POLICY};
 
-/// The audit entry an event leads to, where it leads to one.
-pub(super) fn entry(envelope: &Envelope, tenant: &Tenant) -> Option<AuditEntry> {
+/// The audit entry an event leads to, where it leads to one, given the state after it.
+pub(super) fn entry(envelope: &Envelope, state: &State, tenant: &Tenant) -> Option<AuditEntry> {
     let (principal, action, object) = match &envelope.event {
         Event::ApprovalResolved(resolved) => {
             let action = match resolved.decision {
@@ -18,6 +18,14 @@ pub(super) fn entry(envelope: &Envelope, tenant: &Tenant) -> Option<AuditEntry> 
         }
         Event::ToolCalled(called) if called.ground == Ground::AutoApproval => {
             (policy(), "tool.auto_approved", format!("{} {} {}", envelope.session, called.call, called.tool))
+        }
+        // What a person refused is written down as their decision.
+        Event::ToolFinished(finished)
+            if finished.outcome == ToolOutcome::Denied
+                && state.approvals.of_call(&finished.call).is_none() =>
+        {
+            let tool = state.transcript.tool_of(finished.item, &finished.call).unwrap_or_default();
+            (policy(), "tool.refused", format!("{} {} {tool}", envelope.session, finished.call))
         }
         Event::SessionUpdated(updated) if updated.policy.is_some() || updated.auto_approve.is_some() => {
             (updated.by.clone(), "session.policy_changed", envelope.session.to_string())

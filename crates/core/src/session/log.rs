@@ -82,7 +82,7 @@ impl Log {
     async fn note(&self, records: &[Arc<Record>]) {
         let tenant = &self.slot.identity().tenant;
         for envelope in records.iter().filter_map(|record| record.envelope().ok()) {
-            let Some(entry) = audit::entry(envelope, tenant) else { continue };
+            let Some(entry) = audit::entry(envelope, &self.state, tenant) else { continue };
             if let Err(error) = self.shared.store.audit(entry).await {
                 tracing::error!(session.id = %self.slot.id(), %error, "an audit entry could not be written");
             }

@@ -174,6 +174,12 @@ impl Transcript {
             .collect()
     }
 
+    /// The tool of a call, where its message is still in the conversation.
+    pub(super) fn tool_of(&self, item: ItemId, call: &CallId) -> Option<&str> {
+        let mut calls = self.entries.iter().rev().flat_map(|entry| calls_in(entry.parts()));
+        calls.find(|(known, id, ..)| *known == item && *id == call).map(|(_, _, tool, _)| tool)
+    }
+
     /// Whether the last thing said is a model's complete answer without calls.
     pub(crate) fn is_answered(&self) -> bool {
         self.entries.last().is_some_and(|entry| {
