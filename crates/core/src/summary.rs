@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use moongate_protocol::{
-    ApprovalId, Envelope, Event, InputAccepted, InputId, Overlap, Part, QuestionId, QueuedInput,
-    SessionCreated, SessionForked, SessionState, SessionUpdated, SessionView, TurnId, UsageTotal,
+    ApprovalId, Envelope, Event, InputAccepted, InputId, MessageCompleted, Overlap, Part, QuestionId,
+    QueuedInput, Role, SessionCreated, SessionForked, SessionState, SessionUpdated, SessionView, TurnId,
+    UsageTotal,
 };
 
 /// How much of the first input becomes the title of a session that was given none, in characters.
@@ -17,6 +18,8 @@ pub struct Summary {
     view: SessionView,
     approvals: BTreeSet<ApprovalId>,
     questions: BTreeSet<QuestionId>,
+    /// The open turn said something.
+    has_answered: bool,
 }
 
 impl Summary {
@@ -26,7 +29,7 @@ impl Summary {
             return None;
         };
         let view = created_view(first, created);
-        Some(Self { view, approvals: BTreeSet::new(), questions: BTreeSet::new() })
+        Some(Self { view, approvals: BTreeSet::new(), questions: BTreeSet::new(), has_answered: false })
     }
 
     /// The summary of a whole log, from its first event on; `None` unless it begins with `session.created`.
@@ -62,11 +65,15 @@ impl Summary {
             Event::InputAccepted(input) => self.enqueue(envelope, input),
             Event::InputWithdrawn(withdrawn) => self.dequeue(&[withdrawn.input]),
             Event::TurnStarted(started) => {
-                self.dequeue(&started.inputs);
+                self.take_up(&started.inputs);
+                self.has_answered = false;
                 self.run(started.turn);
             }
             Event::TurnResumed(resumed) => self.run(resumed.turn),
-            Event::MessageCompleted(message) => self.dequeue(message.input.as_slice()),
+            Event::MessageCompleted(message) => {
+                self.take_up(message.input.as_slice());
+                self.has_answered |= says_something(message);
+            }
             Event::ApprovalRequested(request) => {
                 self.approvals.insert(request.approval);
             }
@@ -80,7 +87,8 @@ impl Summary {
                 self.questions.remove(&answered.question);
             }
             Event::UsageRecorded(usage) => self.view.usage.add_call(usage.tokens, usage.cost),
-            Event::TurnCompleted(_) | Event::TurnFailed(_) | Event::TurnCancelled(_) => self.rest(),
+            Event::TurnCompleted(_) => self.end(true),
+            Event::TurnFailed(_) | Event::TurnCancelled(_) => self.end(self.has_answered),
             Event::SessionDeleted(_) => {
                 self.rest();
                 self.view.queue.clear();
@@ -152,6 +160,23 @@ impl Summary {
         queue.insert(place, queued);
     }
 
+    /// A turn takes inputs: what they say belongs to the conversation now.
+    fn take_up(&mut self, inputs: &[InputId]) {
+        let waiting = self.view.queue.len();
+        self.dequeue(inputs);
+        self.count(waiting - self.view.queue.len());
+    }
+
+    /// The turn is over, with an answer or without.
+    fn end(&mut self, with_answer: bool) {
+        self.count(usize::from(with_answer));
+        self.rest();
+    }
+
+    fn count(&mut self, messages: usize) {
+        self.view.messages = self.view.messages.map(|known| known + messages as u64);
+    }
+
     fn dequeue(&mut self, inputs: &[InputId]) {
         if !inputs.is_empty() {
             self.view.queue.retain(|queued| !inputs.contains(&queued.input));
@@ -185,11 +210,18 @@ fn created_view(first: &Envelope, created: &SessionCreated) -> SessionView {
         created_at: first.at,
         updated_at: first.at,
         usage: UsageTotal::default(),
+        messages: Some(0),
         metadata: created.metadata.clone(),
         archived: false,
         policy: None,
         auto_approve: false,
     }
+}
+
+/// Whether it is a model's message with words.
+fn says_something(message: &MessageCompleted) -> bool {
+    let mut texts = message.parts.iter().filter_map(Part::as_text);
+    message.input.is_none() && message.role == Role::Assistant && texts.any(|text| !text.is_empty())
 }
 
 /// The beginning of the words in `parts`, on one line; `None` when there are no words.
@@ -216,9 +248,8 @@ pub(crate) fn title_of(parts: &[Part]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use moongate_protocol::{
-        AgentSnapshot, ApprovalRequested, ApprovalResolved, Decision, Epoch, InputWithdrawn,
-        MessageCompleted, MicroUsd, Role, Seq, SessionId, Timestamp, Tokens, TurnCancelled, TurnStarted,
-        UsageRecorded,
+        AgentSnapshot, ApprovalRequested, ApprovalResolved, Decision, Epoch, InputWithdrawn, MicroUsd, Seq,
+        SessionId, Timestamp, Tokens, TurnCancelled, TurnStarted, UsageRecorded,
     };
 
     use super::*;
@@ -328,6 +359,36 @@ mod tests {
             reason: Default::default(),
             usage,
         })
+    }
+
+    #[test]
+    fn what_was_said_is_counted() {
+        let answered = |turn: u128, text: &str| {
+            Event::MessageCompleted(MessageCompleted {
+                turn: TurnId::from_bits(turn),
+                item: moongate_protocol::ItemId::from_bits(2),
+                role: Role::Assistant,
+                parts: vec![Part::text(text)],
+                stop_reason: None,
+                input: None,
+                partial: true,
+            })
+        };
+        let mut log = Log::new();
+        assert_eq!(log.push(input(1, Overlap::Queue, "a")).messages, Some(0), "it waits");
+        assert_eq!(log.push(start(1, &[1])).messages, Some(1));
+        log.push(input(2, Overlap::Steer, "b"));
+        assert_eq!(log.push(steered(1, 2)).messages, Some(2));
+        assert_eq!(log.push(cancel()).messages, Some(2), "it said nothing");
+        log.push(input(3, Overlap::Queue, "c"));
+        log.push(input(4, Overlap::Queue, "d"));
+        assert_eq!(log.push(start(1, &[3])).messages, Some(3));
+        log.push(answered(1, ""));
+        log.push(answered(1, "half"));
+        assert_eq!(log.push(answered(1, "more")).messages, Some(3), "a turn has one answer");
+        assert_eq!(log.push(cancel()).messages, Some(4));
+        let gone = InputWithdrawn { input: InputId::from_bits(4), by: "bob".parse().unwrap() };
+        assert_eq!(log.push(Event::InputWithdrawn(gone)).messages, Some(4));
     }
 
     #[test]

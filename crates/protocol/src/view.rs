@@ -69,6 +69,9 @@ pub struct SessionView {
     pub updated_at: Timestamp,
     /// Totals of all its model calls.
     pub usage: UsageTotal,
+    /// What was said: inputs that turns took, and answers of turns. Unknown of rows an earlier version wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
     /// The client's labels.
     pub metadata: Metadata,
     /// Whether it is put away.

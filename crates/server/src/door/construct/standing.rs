@@ -62,7 +62,10 @@ impl Standing {
 pub(super) async fn counts(handle: &SessionHandle, view: &SessionView) -> Result<Counts, StoreError> {
     Ok(Counts {
         since: view.head.seq.0,
-        rows: attach::rows(handle).await?,
+        rows: match view.messages {
+            Some(messages) => messages,
+            None => attach::rows(handle).await?,
+        },
         queued: view.queue.len(),
         name: view.title.clone(),
     })
