@@ -131,7 +131,6 @@ struct Fold {
 }
 
 struct Waiting {
-    seq: u64,
     at: Timestamp,
     text: String,
 }
@@ -148,18 +147,18 @@ impl Fold {
         match &envelope.event {
             Event::InputAccepted(input) => {
                 let text = Part::join_text(&input.parts);
-                self.waiting.push((input.input, Waiting { seq, at, text }));
+                self.waiting.push((input.input, Waiting { at, text }));
             }
             Event::InputWithdrawn(gone) => self.waiting.retain(|(input, _)| *input != gone.input),
             Event::TurnStarted(started) => {
                 let agent = started.agent.agent.to_string();
                 self.turn = Some(Turn { agent, open: Vec::new() });
                 for input in &started.inputs {
-                    self.said(*input, started.turn);
+                    self.said(*input, started.turn, seq);
                 }
             }
             Event::MessageCompleted(message) => match message.input {
-                Some(input) => self.said(input, message.turn),
+                Some(input) => self.said(input, message.turn, seq),
                 None if message.role == Role::Assistant => self.answered(message, seq, at),
                 None => {}
             },
@@ -186,8 +185,8 @@ impl Fold {
         }
     }
 
-    /// An input whose turn began.
-    fn said(&mut self, input: InputId, turn_id: TurnId) {
+    /// An input whose turn began. That is its place: what was answered while it waited stands before it.
+    fn said(&mut self, input: InputId, turn_id: TurnId, seq: u64) {
         let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == input) else { return };
         let (_, waiting) = self.waiting.remove(at);
         self.push(Message {
@@ -196,7 +195,7 @@ impl Fold {
             tool_calls: Vec::new(),
             tool_results: Vec::new(),
             timestamp: waiting.at,
-            seq: waiting.seq,
+            seq,
             turn_id,
             agent: None,
             status: "complete",
