@@ -76,8 +76,12 @@ impl ActivityFollower {
 /// Whether a caller may see a session: its own tenant's, its own or all owners', within its namespaces and
 /// agents.
 pub(crate) fn sees(caller: &Caller, identity: &Identity) -> bool {
-    caller.may(Scope::SessionsRead)
-        && *caller.tenant() == identity.tenant
+    caller.may(Scope::SessionsRead) && reaches(caller, identity)
+}
+
+/// Whether a session is the caller's, whatever rights it has over its sessions.
+pub(crate) fn reaches(caller: &Caller, identity: &Identity) -> bool {
+    *caller.tenant() == identity.tenant
         && (caller.sees_all_owners()
             || *caller.principal() == identity.owner
             || (is_of_its_namespace(&identity.owner) && caller.is_granted(&identity.namespace)))

@@ -7,7 +7,7 @@ use moongate_protocol::{
     AgentName, AgentSnapshot, ErrorCode, ModelName, Namespace, PolicyPreset, ToolName, ToolSpec,
 };
 
-use crate::{CallSettings, Models, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox};
+use crate::{CallSettings, Caller, Models, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox};
 
 /// A named agent.
 #[derive(Clone, Debug)]
@@ -84,6 +84,14 @@ impl Catalog {
                 format!("there is no agent named {name}; GET /agents lists them"),
             )
         })
+    }
+
+    /// Whether the caller may name this model: whose key is narrowed to some agents, the models of those.
+    pub fn may_name(&self, caller: &Caller, model: &ModelName) -> bool {
+        let mut agents = self.agents.values();
+        let has = |agent: &Agent| agent.model == *model || agent.fallbacks.contains(model);
+        agents.clone().all(|agent| caller.may_use(&agent.name))
+            || agents.any(|agent| caller.may_use(&agent.name) && has(agent))
     }
 
     /// What a model is told of the agent's tools that may be used in a namespace.

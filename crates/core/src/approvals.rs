@@ -112,7 +112,7 @@ impl Gateway {
     /// `not_found`, `forbidden`, or `unprocessable` when changed arguments or a rule are not acceptable.
     pub async fn resolve(&self, caller: &Caller, resolve: Resolve) -> Result<ApprovalView, Refusal> {
         let row = self.approval_row(caller.tenant(), resolve.approval).await?;
-        match self.session(caller, row.session).await {
+        match self.session_to(caller, row.session, Scope::ApprovalsDecide).await {
             Ok(session) => session.resolve(resolve).await,
             Err(refusal) if refusal.code == moongate_protocol::ErrorCode::NotFound => Err(not_found()),
             Err(refusal) => Err(refusal),

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use moongate_protocol::{
-    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
-};
+use moongate_protocol::{Alias, ApprovalId, BlobHash, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Beginning, Bill, Caller, Derived, Fence, Gateway,
     IdempotencyRow, KeyRow, ListQuery, MemoryStore, Record, Refusal, SearchHit, SessionHandle, SessionRow,
-    SpentRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow,
-    session::Place,
+    SpentRow, Store, StoreError, SubmissionKey, TurnCounts, TurnQuery, TurnRow, Uploads, UsageQuery,
+    UsageRow, session::Place,
 };
 
 /// A session that ends with this value: its turn is stopped, its log forgotten.
@@ -149,22 +147,12 @@ impl Store for Fleeting {
         self.log.search(tenant, text, limit).await
     }
 
-    async fn idempotency(
-        &self,
-        session: SessionId,
-        key: &IdempotencyKey,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
-        self.log.idempotency(session, key).await
+    async fn idempotency(&self, name: &SubmissionKey) -> Result<Option<IdempotencyRow>, StoreError> {
+        self.log.idempotency(name).await
     }
 
-    async fn usage(
-        &self,
-        tenant: &Tenant,
-        group: UsageGroup,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<UsageRow>, StoreError> {
-        self.kept.usage(tenant, group, from, to).await
+    async fn usage(&self, tenant: &Tenant, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        self.kept.usage(tenant, query).await
     }
 
     async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use crate::turns::TurnPermit;
 use crate::{
     ActivityFollower, Caller, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Store,
-    activity::{Activity, sees},
+    activity::Activity,
     expiry::Expiries,
     ledger::{Ledger, day_began},
     limits::UPLOAD_WAIT,
@@ -224,34 +224,6 @@ impl Gateway {
             return Ok(Created { view, existed: true });
         }
         crate::birth::create(self, caller, door, self.plan(caller, new)?).await
-    }
-
-    /// A session the caller may see.
-    ///
-    /// # Errors
-    /// `not_found` when there is none, or it is not the caller's: the same answer for both.
-    pub async fn session(&self, caller: &Caller, id: SessionId) -> Result<SessionHandle, Refusal> {
-        require_read(caller)?;
-        let slot = self.open(id).await?;
-        if !sees(caller, slot.identity()) {
-            return Err(Refusal::not_found("session"));
-        }
-        Ok(self.handle(slot, caller.clone()))
-    }
-
-    /// The session a door's client calls `alias`.
-    ///
-    /// # Errors
-    /// As [`Gateway::session`].
-    pub async fn by_alias(
-        &self,
-        caller: &Caller,
-        door: &str,
-        alias: &Alias,
-    ) -> Result<SessionHandle, Refusal> {
-        require_read(caller)?;
-        let found = self.shared.store.by_alias(caller.tenant(), door, alias).await?;
-        self.session(caller, found.ok_or_else(|| Refusal::not_found("session"))?).await
     }
 
     /// The sessions the caller may see, newest activity first.

@@ -8,15 +8,14 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
-    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, MicroUsd, Seq, SessionId, SessionState, Tenant,
-    Timestamp, TurnId,
+    Alias, ApprovalId, BlobHash, KeyId, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, TurnId,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
-    ListQuery, MemoryUploads, Record, SearchHit, SessionRow, SpentRow, Store, StoreError, TurnCounts,
-    TurnQuery, TurnRow, Uploads, UsageGroup, UsageRow, approval_list::ApprovalTable,
+    ListQuery, MemoryUploads, Record, SearchHit, SessionRow, SpentRow, Store, StoreError, SubmissionKey,
+    TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageQuery, UsageRow, approval_list::ApprovalTable,
     caller::is_of_its_namespace, is_beneath, terms, turn_list::TurnTable, words,
 };
 
@@ -37,6 +36,7 @@ struct State {
     calls: Vec<Bill>,
     texts: Vec<(SessionId, Seq, Vec<String>)>,
     turns: TurnTable,
+    submissions: HashMap<SubmissionKey, IdempotencyRow>,
     keys: BTreeMap<KeyId, KeyRow>,
     audit: Vec<AuditEntry>,
     blobs: HashMap<BlobHash, Bytes>,
@@ -48,7 +48,6 @@ struct Kept {
     fence: Fence,
     log: Vec<Arc<Record>>,
     title: Vec<String>,
-    idempotency: HashMap<IdempotencyKey, IdempotencyRow>,
     approvals: ApprovalTable,
 }
 
@@ -67,6 +66,10 @@ impl State {
     fn append(&mut self, append: Append) -> Result<(), StoreError> {
         let derived = Derived::of(append.events()?);
         let id = append.row.view.id;
+        let known = append.idempotency.as_ref().and_then(|wanted| self.submissions.get(&wanted.name));
+        if known.is_some_and(|known| known.session != id) {
+            return Err(StoreError::KeyTaken);
+        }
         let kept = match self.sessions.get(&id) {
             Some(kept) if kept.row.view.head.seq != append.expected || kept.fence > append.fence => {
                 return Err(StoreError::Conflict);
@@ -91,9 +94,7 @@ impl State {
         if let Some(title) = derived.title {
             kept.title = words(&title).collect();
         }
-        if let Some(idempotency) = idempotency {
-            kept.idempotency.insert(idempotency.key.clone(), idempotency);
-        }
+        self.submissions.extend(idempotency.map(|row| (row.name.clone(), row)));
         for change in derived.approvals {
             kept.approvals.change(id, change);
         }
@@ -114,7 +115,6 @@ impl State {
             fence: append.fence,
             log: Vec::new(),
             title: Vec::new(),
-            idempotency: HashMap::new(),
             approvals: ApprovalTable::default(),
         })
     }
@@ -159,14 +159,16 @@ impl State {
         found.take(limit).map(|(session, seq, _)| SearchHit { session: *session, seq: *seq }).collect()
     }
 
-    fn usage(&self, tenant: &Tenant, group: UsageGroup, from: Timestamp, to: Timestamp) -> Vec<UsageRow> {
+    fn usage(&self, tenant: &Tenant, query: &UsageQuery) -> Vec<UsageRow> {
         let mut groups: BTreeMap<String, UsageRow> = BTreeMap::new();
-        let calls = self
-            .calls
-            .iter()
-            .filter(|bill| bill.tenant == *tenant && bill.call.at >= from && bill.call.at < to);
+        let calls = self.calls.iter().filter(|bill| {
+            bill.tenant == *tenant
+                && (query.from..query.to).contains(&bill.call.at)
+                && query.principal.as_ref().is_none_or(|principal| bill.principal == *principal)
+                && query.session.is_none_or(|session| bill.session == session)
+        });
         for Bill { session, agent, call, .. } in calls {
-            let name = match group {
+            let name = match query.group {
                 UsageGroup::Day => call.at.day(),
                 UsageGroup::Agent => agent.to_string(),
                 UsageGroup::Model => call.model.to_string(),
@@ -207,6 +209,7 @@ impl State {
         self.aliases.retain(|_, id| *id != session);
         self.texts.retain(|(id, _, _)| *id != session);
         self.turns.forget(session);
+        self.submissions.retain(|_, row| row.session != session);
         Ok(())
     }
 }
@@ -295,23 +298,12 @@ impl Store for MemoryStore {
         Ok(self.state().search(tenant, text, limit))
     }
 
-    async fn idempotency(
-        &self,
-        session: SessionId,
-        key: &IdempotencyKey,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
-        let state = self.state();
-        Ok(state.sessions.get(&session).and_then(|kept| kept.idempotency.get(key).cloned()))
+    async fn idempotency(&self, name: &SubmissionKey) -> Result<Option<IdempotencyRow>, StoreError> {
+        Ok(self.state().submissions.get(name).cloned())
     }
 
-    async fn usage(
-        &self,
-        tenant: &Tenant,
-        group: UsageGroup,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<UsageRow>, StoreError> {
-        Ok(self.state().usage(tenant, group, from, to))
+    async fn usage(&self, tenant: &Tenant, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        Ok(self.state().usage(tenant, query))
     }
 
     async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
@@ -389,9 +381,7 @@ impl Store for MemoryStore {
     }
 
     async fn sweep(&self, before: Timestamp) -> Result<(), StoreError> {
-        for kept in self.state().sessions.values_mut() {
-            kept.idempotency.retain(|_, row| row.at >= before);
-        }
+        self.state().submissions.retain(|_, row| row.at >= before);
         Ok(())
     }
 }

@@ -40,7 +40,9 @@ impl From<StoreError> for Refusal {
         let code = error.code();
         let message = match &error {
             StoreError::NotFound => "there is no such session",
-            StoreError::Conflict | StoreError::AliasTaken(_) => "somebody else was first; try again",
+            StoreError::Conflict | StoreError::AliasTaken(_) | StoreError::KeyTaken => {
+                "somebody else was first; try again"
+            }
             StoreError::DiskFull => "there is no room on the server's disk",
             StoreError::ReadOnly(_) => "the server's store takes no writes until an operator looks at it",
             StoreError::Damaged(_) => "part of this session's log is damaged",

@@ -5,12 +5,15 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
-    AgentName, Alias, ApprovalId, BlobHash, ErrorCode, IdempotencyKey, InputId, KeyId, MicroUsd, Namespace,
-    Position, Principal, Seq, SessionId, SessionState, SessionView, Tenant, Timestamp, Tokens, TurnId,
+    AgentName, Alias, ApprovalId, BlobHash, ErrorCode, KeyId, Namespace, Principal, Seq, SessionId,
+    SessionState, SessionView, Tenant, Timestamp, TurnId,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalQuery, Bill, Device, Record, Scopes, SpentRow, TurnCounts, TurnQuery, TurnRow, Uploads};
+use crate::{
+    ApprovalQuery, Bill, Device, IdempotencyRow, Record, Scopes, SpentRow, SubmissionKey, TurnCounts,
+    TurnQuery, TurnRow, Uploads, UsageQuery, UsageRow,
+};
 
 /// Owner generation: only grows. An append by an older owner is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +28,9 @@ pub enum StoreError {
     /// The alias belongs to this session already.
     #[error("the alias is taken")]
     AliasTaken(SessionId),
+    /// The name of the submission was used in another session, and counts there too.
+    #[error("the idempotency key is taken")]
+    KeyTaken,
     /// No such session.
     #[error("no such session")]
     NotFound,
@@ -46,7 +52,7 @@ impl StoreError {
     /// The code a client sees.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Conflict | Self::AliasTaken(_) => ErrorCode::Conflict,
+            Self::Conflict | Self::AliasTaken(_) | Self::KeyTaken => ErrorCode::Conflict,
             Self::NotFound => ErrorCode::NotFound,
             Self::DiskFull => ErrorCode::DiskFull,
             Self::ReadOnly(_) => ErrorCode::StoreReadOnly,
@@ -67,23 +73,6 @@ pub struct SessionRow {
     pub door: DoorName,
     /// What clients are shown. `view.head` is the head after the append this row came with.
     pub view: SessionView,
-}
-
-/// An idempotency key's row, written with the events it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyRow {
-    /// The client's name for the submission.
-    pub key: IdempotencyKey,
-    /// SHA-256 of what was submitted.
-    pub body_hash: [u8; 32],
-    /// The input it became.
-    pub input: InputId,
-    /// Where its event stands.
-    pub position: Position,
-    /// The queue's length that was answered.
-    pub queue_length: usize,
-    /// When; rows are kept for at least 24 hours.
-    pub at: Timestamp,
 }
 
 /// One atomic change of one session: its next events and everything derived from them.
@@ -133,34 +122,6 @@ pub struct SearchHit {
     pub session: SessionId,
     /// Which event.
     pub seq: Seq,
-}
-
-/// What usage is summed by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UsageGroup {
-    /// UTC day.
-    Day,
-    /// Agent.
-    Agent,
-    /// Model.
-    Model,
-    /// Session.
-    Session,
-}
-
-/// One group's sums.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageRow {
-    /// The day, agent, model or session.
-    pub group: String,
-    /// Tokens of all calls.
-    pub tokens: Tokens,
-    /// Number of calls.
-    pub calls: u64,
-    /// Cost of the calls whose price is known.
-    pub cost: MicroUsd,
-    /// Number of calls whose price is not known.
-    pub unpriced_calls: u64,
 }
 
 /// An API key as it is kept: never the secret, only its hash.
@@ -250,7 +211,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// `Conflict` when the head is not `expected` or a newer owner wrote; `AliasTaken` when a new session's
-    /// alias is another's; `DiskFull`; `ReadOnly` after any other failed write.
+    /// alias is another's; `KeyTaken` when the submission's name is another session's; `DiskFull`; `ReadOnly` after any other failed write.
     async fn append(&self, append: Append) -> Result<(), StoreError>;
 
     /// Reads a session's events after `after`, at most `limit` (and about 4 MiB), oldest first.
@@ -296,21 +257,11 @@ pub trait Store: Send + Sync {
     /// Messages of one tenant that hold all words of `text`, newest first.
     async fn search(&self, tenant: &Tenant, text: &str, limit: usize) -> Result<Vec<SearchHit>, StoreError>;
 
-    /// What a submission with this key became.
-    async fn idempotency(
-        &self,
-        session: SessionId,
-        key: &IdempotencyKey,
-    ) -> Result<Option<IdempotencyRow>, StoreError>;
+    /// What a submission of this name became.
+    async fn idempotency(&self, name: &SubmissionKey) -> Result<Option<IdempotencyRow>, StoreError>;
 
-    /// Sums of usage between two times (the second excluded).
-    async fn usage(
-        &self,
-        tenant: &Tenant,
-        group: UsageGroup,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<UsageRow>, StoreError>;
+    /// Sums of usage.
+    async fn usage(&self, tenant: &Tenant, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
     /// What was spent since a time, behind every wall.
     async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError>;

@@ -68,6 +68,20 @@ pub struct Idempotency {
     pub key: IdempotencyKey,
     /// SHA-256 of the request's body.
     pub body_hash: [u8; 32],
+    /// Where the name counts.
+    pub space: KeySpace,
+    /// What was submitted under the name before, where that came to nothing and this is to count in its place.
+    pub instead_of: Option<InputId>,
+}
+
+/// Where a principal's name for a submission counts. Others may use the same one for something else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeySpace {
+    /// In the session it is used in.
+    #[default]
+    Session,
+    /// In all sessions of the session's door.
+    Door,
 }
 
 /// Which turn to stop.

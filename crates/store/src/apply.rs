@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use moongate_core::{AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, SessionRow, StoreError};
+use moongate_core::{AuditEntry, Bill, Fence, IdempotencyRow, KeyPlace, KeyRow, SessionRow, StoreError};
 use moongate_protocol::{Seq, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
@@ -15,6 +15,7 @@ use crate::{
     find::{Doc, Finder, Place},
     keys,
     prepare::{Prepared, int, is_busy, state_number},
+    read::idempotency,
     waiting_turns::Session,
 };
 
@@ -112,6 +113,11 @@ impl Tables<'_> {
 
     fn append(&mut self, append: &Prepared) -> Result<Outcome> {
         let id = append.row.view.id;
+        if let Some(wanted) = &append.idempotency
+            && idempotency(self.connection, &wanted.name)?.is_some_and(|known| known.session != id)
+        {
+            return Ok(Err(StoreError::KeyTaken));
+        }
         let log = self.numbers.next_log;
         let (no, prev) = match self.numbers.of(self.connection, id)? {
             Some(known) if self.advance(known.no, log, append)? => (known.no, known.tail),
@@ -223,8 +229,8 @@ impl Tables<'_> {
     }
 
     fn sweep(&self, before: Timestamp) -> Result<usize> {
-        let sql = "DELETE FROM idempotency WHERE (session, key) IN \
-                   (SELECT session, key FROM idempotency WHERE at < ?1 ORDER BY at LIMIT ?2)";
+        let sql = "DELETE FROM idempotency WHERE (session, principal, key, everywhere) IN \
+                   (SELECT session, principal, key, everywhere FROM idempotency WHERE at < ?1 ORDER BY at LIMIT ?2)";
         let removed = self.connection.prepare_cached(sql)?.execute((before.as_millis(), SWEEP_ROWS))?;
         self.finder.tidy(self.connection)?;
         Ok(removed)
@@ -262,12 +268,14 @@ fn insert_session(connection: &Connection, no: i64, log: i64, append: &Prepared)
 
 fn insert_idempotency(connection: &Connection, no: i64, row: &IdempotencyRow) -> Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT OR REPLACE INTO idempotency (session, key, body_hash, input, seq, queue_length, at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO idempotency (session, principal, key, everywhere, body_hash, input, seq, \
+         queue_length, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     statement.execute(params![
         no,
-        row.key.as_str(),
+        row.name.by.as_str(),
+        row.name.key.as_str(),
+        matches!(row.name.place, KeyPlace::Door(..)),
         row.body_hash,
         row.input.bits().to_be_bytes(),
         int(row.position.seq.0),

@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0004_approvals.sql"),
     include_str!("../migrations/0005_devices.sql"),
     include_str!("../migrations/0006_accounts.sql"),
+    include_str!("../migrations/0007_submissions.sql"),
 ];
 
 /// Runs the steps the store has not had yet. A step that was cut off leaves no trace and runs again.

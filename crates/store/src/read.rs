@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use moongate_core::{IdempotencyRow, Record, SessionRow, StoreError};
-use moongate_protocol::{
-    Alias, Epoch, IdempotencyKey, InputId, Position, Seq, SessionId, SessionView, Tenant, Timestamp,
-};
+use moongate_core::{IdempotencyRow, KeyPlace, Record, SessionRow, StoreError, SubmissionKey};
+use moongate_protocol::{Alias, Epoch, InputId, Position, Seq, SessionId, SessionView, Tenant, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::{
@@ -135,24 +133,38 @@ pub(crate) fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<Sessio
     statement.query_map((), |row| row.get(0).map(session_id))?.collect()
 }
 
+/// The columns [`idempotency`] reads.
+const SUBMITTED: &str = "SELECT s.id, i.body_hash, i.input, s.epoch, i.seq, i.queue_length, i.at FROM idempotency i \
+     JOIN session s ON s.no = i.session";
+
 pub(crate) fn idempotency(
     connection: &Connection,
-    session: SessionId,
-    key: &IdempotencyKey,
+    name: &SubmissionKey,
 ) -> rusqlite::Result<Option<IdempotencyRow>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT i.body_hash, i.input, s.epoch, i.seq, i.queue_length, i.at FROM session s \
-         JOIN idempotency i ON i.session = s.no WHERE s.id = ?1 AND i.key = ?2",
-    )?;
-    let row = statement.query_row((blob(session), key.as_str()), |row| {
+    let columns = |row: &Row<'_>| {
         Ok(IdempotencyRow {
-            key: key.clone(),
-            body_hash: row.get(0)?,
-            input: InputId::from_bits(u128::from_be_bytes(row.get(1)?)),
-            position: Position { epoch: Epoch(row.get(2)?), seq: Seq(number(row.get(3)?)) },
-            queue_length: usize::try_from(number(row.get(4)?)).unwrap_or(usize::MAX),
-            at: Timestamp::from_millis(row.get(5)?),
+            name: name.clone(),
+            session: session_id(row.get(0)?),
+            body_hash: row.get(1)?,
+            input: InputId::from_bits(u128::from_be_bytes(row.get(2)?)),
+            position: Position { epoch: Epoch(row.get(3)?), seq: Seq(number(row.get(4)?)) },
+            queue_length: usize::try_from(number(row.get(5)?)).unwrap_or(usize::MAX),
+            at: Timestamp::from_millis(row.get(6)?),
         })
-    });
+    };
+    let (by, key) = (name.by.as_str(), name.key.as_str());
+    let row = match &name.place {
+        KeyPlace::Session(session) => connection
+            .prepare_cached(&format!(
+                "{SUBMITTED} WHERE s.id = ?1 AND i.principal = ?2 AND i.key = ?3 AND i.everywhere = 0"
+            ))?
+            .query_row((blob(*session), by, key), columns),
+        KeyPlace::Door(tenant, door) => connection
+            .prepare_cached(&format!(
+                "{SUBMITTED} WHERE i.principal = ?1 AND i.key = ?2 AND i.everywhere = 1 \
+                 AND s.tenant = ?3 AND s.door = ?4"
+            ))?
+            .query_row((by, key, tenant.as_str(), &**door), columns),
+    };
     row.optional()
 }

@@ -10,12 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow,
-    ListQuery, Record, SearchHit, SessionRow, SpentRow, Store, StoreAdmin, StoreError, TurnCounts, TurnQuery,
-    TurnRow, Uploads, UsageGroup, UsageRow,
+    ListQuery, Record, SearchHit, SessionRow, SpentRow, Store, StoreAdmin, StoreError, SubmissionKey,
+    TurnCounts, TurnQuery, TurnRow, Uploads, UsageQuery, UsageRow,
 };
-use moongate_protocol::{
-    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
-};
+use moongate_protocol::{Alias, ApprovalId, BlobHash, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -247,24 +245,14 @@ impl Store for SqliteStore {
         self.read(move |connection| find::search(connection, &tenant, &expression, limit)).await
     }
 
-    async fn idempotency(
-        &self,
-        session: SessionId,
-        key: &IdempotencyKey,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
-        let key = key.clone();
-        self.read(move |connection| read::idempotency(connection, session, &key)).await
+    async fn idempotency(&self, name: &SubmissionKey) -> Result<Option<IdempotencyRow>, StoreError> {
+        let name = name.clone();
+        self.read(move |connection| read::idempotency(connection, &name)).await
     }
 
-    async fn usage(
-        &self,
-        tenant: &Tenant,
-        group: UsageGroup,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<UsageRow>, StoreError> {
-        let tenant = tenant.clone();
-        self.read(move |connection| usage::usage(connection, &tenant, group, from, to)).await
+    async fn usage(&self, tenant: &Tenant, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.read(move |connection| usage::usage(connection, &tenant, &query)).await
     }
 
     async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {

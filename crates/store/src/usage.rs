@@ -1,19 +1,17 @@
 //! Sums of what was billed.
 
-use moongate_core::{Spent, SpentRow, UsageGroup, UsageRow};
-use moongate_protocol::{MicroUsd, Tenant, Timestamp, Tokens};
-use rusqlite::{Connection, Result, Row};
+use moongate_core::{Spent, SpentRow, UsageGroup, UsageQuery, UsageRow};
+use moongate_protocol::{MicroUsd, Principal, Tenant, Timestamp, Tokens};
+use rusqlite::{Connection, Result, Row, named_params};
 
-use crate::{apply::session_id, prepare::number};
+use crate::{
+    apply::{blob, session_id},
+    prepare::number,
+};
 
-/// Sums of the calls between two times, the second excluded.
-pub(crate) fn usage(
-    connection: &Connection,
-    tenant: &Tenant,
-    group: UsageGroup,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<UsageRow>> {
+/// Sums of calls.
+pub(crate) fn usage(connection: &Connection, tenant: &Tenant, query: &UsageQuery) -> Result<Vec<UsageRow>> {
+    let group = query.group;
     let column = match group {
         UsageGroup::Day => "strftime('%Y-%m-%d', at / 1000, 'unixepoch')",
         UsageGroup::Agent => "agent",
@@ -23,9 +21,17 @@ pub(crate) fn usage(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {column}, sum(input), sum(output), sum(reasoning), sum(cache_read), sum(cache_write), \
          count(*), coalesce(sum(cost), 0), count(*) - count(cost) FROM usage \
-         WHERE tenant = ?1 AND at >= ?2 AND at < ?3 GROUP BY 1 ORDER BY 1"
+         WHERE tenant = :tenant AND at >= :from AND at < :to AND (:principal IS NULL OR principal = :principal) \
+         AND (:session IS NULL OR session = :session) GROUP BY 1 ORDER BY 1"
     ))?;
-    let rows = statement.query_map((tenant.as_str(), from.as_millis(), to.as_millis()), |row| {
+    let parameters = named_params! {
+        ":tenant": tenant.as_str(),
+        ":from": query.from.as_millis(),
+        ":to": query.to.as_millis(),
+        ":principal": query.principal.as_ref().map(Principal::as_str),
+        ":session": query.session.map(blob),
+    };
+    let rows = statement.query_map(parameters, |row| {
         let group = match group {
             UsageGroup::Session => session_id(row.get(0)?).to_string(),
             _ => row.get(0)?,

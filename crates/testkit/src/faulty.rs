@@ -6,12 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
     Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, Record,
-    SearchHit, SessionRow, SpentRow, Store, StoreError, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup,
-    UsageRow,
+    SearchHit, SessionRow, SpentRow, Store, StoreError, SubmissionKey, TurnCounts, TurnQuery, TurnRow,
+    Uploads, UsageQuery, UsageRow,
 };
-use moongate_protocol::{
-    Alias, ApprovalId, BlobHash, IdempotencyKey, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId,
-};
+use moongate_protocol::{Alias, ApprovalId, BlobHash, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gate;
@@ -34,6 +32,7 @@ pub struct FaultyStore {
 
 #[derive(Default)]
 struct Faults {
+    broken: Option<&'static str>,
     appends: usize,
     events_read: usize,
     dies_at: Option<(usize, Death)>,
@@ -66,6 +65,11 @@ impl FaultyStore {
     /// Answers every append with this error until told otherwise.
     pub fn refuse(&self, error: Option<fn() -> StoreError>) {
         self.faults().refuses = error;
+    }
+
+    /// Says from now on that it takes no writes.
+    pub fn breaks(&self, why: &'static str) {
+        self.faults().broken = Some(why);
     }
 
     /// Answers the append of this number, counted from 1 since the store was made, with this error.
@@ -191,22 +195,12 @@ impl Store for FaultyStore {
         self.alive().await.search(tenant, text, limit).await
     }
 
-    async fn idempotency(
-        &self,
-        session: SessionId,
-        key: &IdempotencyKey,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
-        self.alive().await.idempotency(session, key).await
+    async fn idempotency(&self, name: &SubmissionKey) -> Result<Option<IdempotencyRow>, StoreError> {
+        self.alive().await.idempotency(name).await
     }
 
-    async fn usage(
-        &self,
-        tenant: &Tenant,
-        group: UsageGroup,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<UsageRow>, StoreError> {
-        self.alive().await.usage(tenant, group, from, to).await
+    async fn usage(&self, tenant: &Tenant, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        self.alive().await.usage(tenant, query).await
     }
 
     async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
@@ -275,7 +269,7 @@ impl Store for FaultyStore {
     }
 
     fn fault(&self) -> Option<String> {
-        self.inner.fault()
+        self.faults().broken.map(str::to_owned).or_else(|| self.inner.fault())
     }
 
     async fn sweep(&self, before: Timestamp) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ mod log;
 mod projections;
 mod scribe;
 mod search;
+mod submissions;
 mod system;
 mod turns;
 mod uploads;
@@ -44,7 +45,8 @@ cases! {
     projections::an_alias_is_one_sessions_in_its_tenant_and_door,
     projections::unfinished_sessions_are_found_oldest_first,
     projections::lists_filter_and_page,
-    projections::a_submission_is_remembered_until_it_is_swept,
+    submissions::a_submission_is_remembered_until_it_is_swept,
+    submissions::a_name_that_counts_in_all_sessions_of_a_door_is_used_in_one,
     projections::approvals_are_open_until_somebody_or_the_turns_end_decides,
     projections::usage_is_summed_between_two_times,
     projections::what_was_spent_is_summed_by_account_since_a_time,

@@ -24,7 +24,7 @@ use super::{
     running::{Canceller, Running, hear_from},
 };
 use crate::{
-    Append, Fault, IdempotencyRow, Refusal, StoreError,
+    Fault, Refusal, StoreError,
     gateway::{Shared, TurnPermit},
     limits::TURN_ATTEMPTS,
     turn::{Then, prompt::Draft},
@@ -147,6 +147,7 @@ pub(super) fn refusal_for(error: &StoreError) -> Refusal {
     let retry_after = error.code().retryable().then_some(Duration::from_secs(1));
     let message = match error {
         StoreError::NotFound => "there is no such session",
+        StoreError::KeyTaken => "this was submitted in another session already",
         StoreError::DiskFull => "there is no room on the server's disk",
         StoreError::Damaged(_) => "part of this session's log is damaged",
         _ => "the server's store takes no writes now",
@@ -212,7 +213,7 @@ impl Actor {
     async fn obey(&mut self, message: Message) -> Result<(), Stop> {
         let Message::Command(command) = message else { return self.expire().await };
         let Command { by, command, gate, reply } = *command;
-        if let Some(answer) = self.already_done(&command).await {
+        if let Some(answer) = self.already_done(&by, &command).await {
             // The caller may have gone away.
             drop(reply.send(answer));
             return Ok(());
@@ -233,7 +234,7 @@ impl Actor {
         &mut self,
         by: Principal,
         command: SessionCommand,
-        decision: Decision,
+        mut decision: Decision,
         reply: Reply,
     ) -> Result<(), Stop> {
         if command == SessionCommand::Delete {
@@ -250,7 +251,7 @@ impl Actor {
             }
         }
         let input = decision.input;
-        let written = self.write(&command, decision.events, input, decision.change).await;
+        let written = self.write(&by, &command, &mut decision).await;
         let position = match written {
             Ok(position) => position,
             Err(Stop::Failed(error)) => {
@@ -294,16 +295,16 @@ impl Actor {
     /// where the first one stands.
     async fn write(
         &mut self,
+        by: &Principal,
         command: &SessionCommand,
-        events: Vec<Event>,
-        input: Option<InputId>,
-        change: TurnChange,
+        decision: &mut Decision,
     ) -> Result<Option<Position>, Stop> {
-        if events.is_empty() {
+        if decision.events.is_empty() {
             return Ok(None);
         }
-        let mut draft = self.log.draft(events);
-        draft.idempotency = self.idempotency_row(command, input, &draft);
+        let (change, input) = (decision.change, decision.input);
+        let mut draft = self.log.draft(std::mem::take(&mut decision.events));
+        draft.idempotency = self.idempotency_row(by, command, input, &draft);
         let first = draft.records.first().map(|record| record.position());
         let committed = (change == TurnChange::Start).then(|| self.begin_turn_early());
         self.log.commit(draft).await?;
@@ -312,47 +313,6 @@ impl Actor {
             let _gone = committed.send(());
         }
         Ok(first)
-    }
-
-    fn idempotency_row(
-        &self,
-        command: &SessionCommand,
-        input: Option<InputId>,
-        draft: &Append,
-    ) -> Option<IdempotencyRow> {
-        let SessionCommand::Submit(new) = command else { return None };
-        let (idempotency, input) = (new.idempotency.as_ref()?, input?);
-        Some(IdempotencyRow {
-            key: idempotency.key.clone(),
-            body_hash: idempotency.body_hash,
-            input,
-            position: draft.records.first()?.position(),
-            queue_length: self.log.state.view().queue.len(),
-            at: self.shared.ids.now(),
-        })
-    }
-
-    /// The answer to a submission that was made before under the same key.
-    async fn already_done(&self, command: &SessionCommand) -> Option<Result<Done, Refusal>> {
-        if let SessionCommand::Resolve(resolve) = command {
-            return self.decided_before(resolve).await;
-        }
-        let SessionCommand::Submit(input) = command else { return None };
-        let wanted = input.idempotency.as_ref()?;
-        match self.slot.store().idempotency(self.slot.id(), &wanted.key).await {
-            Ok(None) => None,
-            Ok(Some(row)) if row.body_hash != wanted.body_hash => {
-                let message = "this idempotency key was used for another body";
-                Some(Err(Refusal::new(ErrorCode::IdempotencyMismatch, message)))
-            }
-            Ok(Some(row)) => {
-                let mut done = self.done(Some(row.input));
-                done.position = row.position;
-                done.queue_length = row.queue_length;
-                Some(Ok(done))
-            }
-            Err(error) => Some(Err(refusal_for(&error))),
-        }
     }
 
     pub(super) fn done(&self, input: Option<InputId>) -> Done {

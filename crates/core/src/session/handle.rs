@@ -26,6 +26,8 @@ pub struct Accepted {
     pub position: Position,
     /// Inputs that wait, this one included if it does.
     pub queue_length: usize,
+    /// It was made before, under the same name.
+    pub again: bool,
 }
 
 /// Where the log has what was taken in.
@@ -105,9 +107,14 @@ impl SessionHandle {
         {
             return Err(crate::gateway::forbidden("this key may not use that agent"));
         }
+        if let Some(model) = &input.overrides.model
+            && !self.shared.catalog().may_name(&self.caller, model)
+        {
+            return Err(crate::gateway::forbidden("this key may not use that model"));
+        }
         let done = self.command_behind(Command::Submit(input), gate).await?;
         let input = done.input.ok_or_else(lost)?;
-        Ok(Accepted { input, position: done.position, queue_length: done.queue_length })
+        Ok(Accepted { input, position: done.position, queue_length: done.queue_length, again: done.already })
     }
 
     /// Takes in what was said elsewhere, after all that is there. Nothing of it is answered; it is on disk when

@@ -10,6 +10,7 @@ mod load;
 mod log;
 mod open_calls;
 mod parked;
+mod repeated;
 mod running;
 mod state;
 mod transcript;

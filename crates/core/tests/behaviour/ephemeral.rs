@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moongate_core::{
-    Beginning, ListQuery, PromptMessage, StoreError, UsageGroup, blob_hash, limits::HISTORY_MESSAGES,
+    Beginning, ListQuery, PromptMessage, StoreError, UsageGroup, UsageQuery, blob_hash,
+    limits::HISTORY_MESSAGES,
 };
 use moongate_protocol::{BlobRef, ErrorCode, Part, Role, Said, SessionId, Timestamp, ToolSpec};
 use moongate_testkit::{Client, Gate, Script, Setup, TestGateway, bob, caller, says, validators::validate};
@@ -40,7 +41,8 @@ async fn a_session_that_is_not_kept_talks_like_any_other_and_leaves_only_what_it
     let query = ListQuery { limit: 10, ..ListQuery::default() };
     assert_eq!(kit.gateway().list(&bob(), query).await.unwrap().items.len(), 0);
     let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
-    let usage = kit.disk().usage(bob().tenant(), UsageGroup::Session, from, to).await.unwrap();
+    let usage =
+        kit.disk().usage(bob().tenant(), &UsageQuery::between(UsageGroup::Session, from, to)).await.unwrap();
     assert_eq!(
         usage.iter().map(|row| (row.group.clone(), row.calls)).collect::<Vec<_>>(),
         [(id.to_string(), 2)]

@@ -1,14 +1,24 @@
 //! The same submission sent again.
 
 use moongate_core::Accepted;
-use moongate_protocol::{ErrorCode, Event, Idempotency, NewInput};
+use moongate_protocol::{ErrorCode, Event, Idempotency, KeySpace, NewInput};
 use moongate_testkit::{Gate, Script, Setup, says};
 
 fn keyed(text: &str, key: &str) -> NewInput {
     let mut body_hash = [0; 32];
     body_hash[..text.len()].copy_from_slice(text.as_bytes());
-    let idempotency = Some(Idempotency { key: key.parse().unwrap(), body_hash });
+    let idempotency = Some(Idempotency {
+        key: key.parse().unwrap(),
+        body_hash,
+        space: KeySpace::Session,
+        instead_of: None,
+    });
     NewInput { idempotency, ..says(text) }
+}
+
+/// What a submission that was made before is answered, given what it was answered then.
+fn again(first: &Accepted) -> Accepted {
+    Accepted { again: true, ..first.clone() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -25,17 +35,21 @@ async fn a_submission_sent_again_gets_the_same_answer_and_changes_nothing() {
     }
     assert_eq!(answers.iter().map(|(_, answer)| answer.queue_length).collect::<Vec<_>>(), [0, 1, 2]);
     for (input, answer) in &answers {
-        assert_eq!(session.submit(input.clone()).await.unwrap(), *answer, "while the turn runs");
+        assert_eq!(session.submit(input.clone()).await.unwrap(), again(answer), "while the turn runs");
     }
     gate.open();
     client.until_turns_end(3).await;
     for (input, answer) in &answers {
-        assert_eq!(session.submit(input.clone()).await.unwrap(), *answer, "when the queue is empty again");
+        assert_eq!(
+            session.submit(input.clone()).await.unwrap(),
+            again(answer),
+            "when the queue is empty again"
+        );
     }
     kit.restart().await;
     let session = kit.open(session.id()).await;
     for (input, answer) in &answers {
-        assert_eq!(session.submit(input.clone()).await.unwrap(), *answer, "after a restart");
+        assert_eq!(session.submit(input.clone()).await.unwrap(), again(answer), "after a restart");
     }
     let log = kit.log(session.id()).await;
     assert_eq!(log.len(), client.view.events.len());
@@ -66,7 +80,8 @@ async fn of_many_copies_sent_at_once_one_is_carried_out() {
     for copy in copies.collect::<Vec<_>>() {
         answers.push(copy.await.unwrap().unwrap());
     }
-    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+    assert!(answers.windows(2).all(|pair| again(&pair[0]) == again(&pair[1])), "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| !answer.again).count(), 1, "{answers:?}");
     client.until_turn_ends().await;
     let accepted = client.view.kinds().into_iter().filter(|kind| *kind == "input.accepted").count();
     assert_eq!((accepted, kit.model().requests().len()), (1, 1));

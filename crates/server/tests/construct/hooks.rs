@@ -62,6 +62,26 @@ async fn c33_a_failed_request_runs_again_and_keys_of_two_principals_do_not_meet(
 }
 
 #[tokio::test]
+async fn c33_a_key_is_of_the_route_whatever_session_it_names() {
+    for mount in MOUNTS {
+        let kit = Kit::new(mount).await;
+        kit.scripts([Script::says("once")]);
+        let named = |session: &'static str| [("x-idempotency-key", "k"), ("x-session-id", session)];
+        let got = hook(&kit, &kit.key, &named("s-1"), json!({ "message": "m" })).await;
+        assert_has(&got.body, &json!({ "response": "once", "session_id": "s-1" }));
+        for headers in [&named("s-2")[..], &[("x-idempotency-key", "k")]] {
+            let got = hook(&kit, &kit.key, headers, json!({ "message": "m" })).await;
+            assert_has(&got.body, &json!({ "response": "once", "session_id": "s-1", "idempotent": true }));
+            let got = hook(&kit, &kit.key, headers, json!({ "message": "other" })).await;
+            assert_eq!((got.status, &got.body["code"]), (422, &json!("idempotency_mismatch")));
+        }
+        let got = kit.get("/api/sessions").await;
+        assert_eq!(got.body["sessions"].as_array().unwrap().len(), 1, "no other was begun: {got:?}");
+        assert_eq!(kit.calls(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_webhook_checks_its_secret_its_body_and_its_time() {
     for mount in MOUNTS {
         let kit = Kit::with(mount, Setup::default(), |settings| {

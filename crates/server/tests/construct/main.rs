@@ -5,6 +5,7 @@
 
 mod approvals;
 mod bounds;
+mod counted;
 mod faults;
 mod golden;
 mod hooks;

@@ -5,6 +5,7 @@
 
 mod faults;
 mod kit;
+mod promises;
 mod tools;
 mod transcripts;
 mod turns;

@@ -57,7 +57,7 @@ async fn a_backup_during_writes_is_a_prefix_of_every_session_under_new_epochs() 
         assert_restored(&copy, scribe, least).await;
     }
     let row = copy.session(scribes[0].id).await.unwrap().unwrap();
-    let found = copy.idempotency(scribes[0].id, &keyed.key).await.unwrap().unwrap();
+    let found = copy.idempotency(&keyed.name).await.unwrap().unwrap();
     assert_eq!((found.position.epoch, found.position.seq), (row.view.head.epoch, keyed.position.seq));
     assert_eq!(copy.search(&tenant(), "keyed", 9).await.unwrap().len(), 1);
     // The rows can be built anew under the new epoch, and the older one's store still works.

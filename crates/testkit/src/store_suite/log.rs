@@ -77,9 +77,9 @@ pub(super) async fn a_wrong_head_is_a_conflict_and_leaves_no_trace(store: &dyn S
     (_, ahead) = ahead.plan(vec![event::said(2, "never written")]);
     for mut wrong in [behind, ahead] {
         let (mut append, _) = wrong.plan(vec![event::said(3, "lostword"), event::billed(3, "m", 9, None)]);
-        let key = "lost".parse().unwrap();
         append.idempotency = Some(moongate_core::IdempotencyRow {
-            key,
+            name: wrong.submission("lost"),
+            session: wrong.id,
             body_hash: [0; 32],
             input: event::input_id(1),
             position: append.row.view.head,
@@ -94,7 +94,7 @@ pub(super) async fn a_wrong_head_is_a_conflict_and_leaves_no_trace(store: &dyn S
     assert_eq!(store.session(scribe.id).await.unwrap(), Some(scribe.row()));
     assert_eq!(store.search(&tenant, "lostword", 9).await.unwrap(), []);
     assert_eq!(super::projections::open_approvals(store, &tenant).await, []);
-    assert_eq!(store.idempotency(scribe.id, &"lost".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(store.idempotency(&scribe.submission("lost")).await.unwrap(), None);
     let (_, nobody) = Scribe::new(store, &tenant).plan(vec![event::created(None, None)]);
     let (append, _) = nobody.plan(vec![event::said(1, "x")]);
     assert!(matches!(store.append(append).await, Err(StoreError::Conflict)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use moongate_core::{
     ApprovalFilter, ApprovalQuery, ApprovalRow, Bill, BilledCall, ListQuery, Spent, SpentRow, Store,
-    StoreError, UsageGroup, UsageRow,
+    StoreError, UsageGroup, UsageQuery, UsageRow,
 };
 use moongate_protocol::{
     ApprovalId, Event, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens, UsageRecorded,
@@ -152,24 +152,6 @@ pub(super) async fn lists_filter_and_page(store: &dyn Store) {
     );
 }
 
-pub(super) async fn a_submission_is_remembered_until_it_is_swept(store: &dyn Store) {
-    let mut scribe = Scribe::new(store, &tenant());
-    // Long before the other cases, whose rows must not be swept away under them.
-    scribe.now = Timestamp::from_millis(1_000);
-    scribe.begin(store, "hi").await;
-    let old = scribe.write_keyed(store, vec![event::input(1, "a")], "key-1").await;
-    let new = scribe.write_keyed(store, vec![event::input(2, "b")], "key-2").await;
-    let found = async |key: &str| store.idempotency(scribe.id, &key.parse().unwrap()).await.unwrap();
-    assert_eq!(found("key-1").await, Some(old));
-    assert_eq!(found("key-2").await.as_ref(), Some(&new));
-    assert_eq!(found("key-3").await, None);
-    let other = SessionId::from_bits(u128::from(unique()) << 64);
-    assert_eq!(store.idempotency(other, &"key-1".parse().unwrap()).await.unwrap(), None);
-    store.sweep(new.at).await.unwrap();
-    assert_eq!(found("key-1").await, None);
-    assert_eq!(found("key-2").await, Some(new));
-}
-
 pub(super) async fn approvals_are_open_until_somebody_or_the_turns_end_decides(store: &dyn Store) {
     let tenant = tenant();
     let mut scribe = Scribe::new(store, &tenant);
@@ -229,7 +211,8 @@ pub(super) async fn usage_is_summed_between_two_times(store: &dyn Store) {
     scribe.write(store, vec![event::billed(1, "a/x", 5, Some(7))]).await;
     scribe.write(store, vec![event::billed(1, "a/x", 6, None), event::billed(1, "b/y", 7, Some(1))]).await;
     let end = scribe.now;
-    let sums = async |group, from, to| store.usage(&tenant, group, from, to).await.unwrap();
+    let sums =
+        async |group, from, to| store.usage(&tenant, &UsageQuery::between(group, from, to)).await.unwrap();
     let row = |group: &str, calls: u64, output, cost, unpriced_calls| UsageRow {
         group: group.into(),
         tokens: Tokens {
@@ -250,12 +233,25 @@ pub(super) async fn usage_is_summed_between_two_times(store: &dyn Store) {
     assert_eq!(sums(UsageGroup::Model, begin, end).await, [row("a/x", 2, 11, 7, 1), row("b/y", 1, 7, 1, 0)]);
     assert_eq!(sums(UsageGroup::Agent, begin, end).await, [row("main", 3, 18, 8, 1)]);
     assert_eq!(sums(UsageGroup::Session, begin, end).await, [row(&scribe.id.to_string(), 3, 18, 8, 1)]);
+    let all = || UsageQuery::between(UsageGroup::Agent, begin, end);
+    let bob = UsageQuery { principal: Some("bob".parse().unwrap()), session: Some(scribe.id), ..all() };
+    let eve = UsageQuery { principal: Some("eve".parse().unwrap()), ..all() };
+    let elsewhere = UsageQuery { session: Some(SessionId::from_bits(0)), ..all() };
+    assert_eq!(store.usage(&tenant, &bob).await.unwrap(), [row("main", 3, 18, 8, 1)]);
+    assert_eq!(store.usage(&tenant, &eve).await.unwrap(), []);
+    assert_eq!(store.usage(&tenant, &elsewhere).await.unwrap(), []);
     // The first call is at the second second, the others at the third and fourth.
     let second = "2026-03-01T23:59:59Z".parse().unwrap();
     let third = "2026-03-02T00:00:00Z".parse().unwrap();
     assert_eq!(sums(UsageGroup::Agent, second, third).await, [row("main", 1, 5, 7, 0)]);
     assert_eq!(sums(UsageGroup::Agent, begin, second).await, []);
-    assert_eq!(store.usage(&super::scribe::tenant(), UsageGroup::Day, begin, end).await.unwrap(), []);
+    assert_eq!(
+        store
+            .usage(&super::scribe::tenant(), &UsageQuery::between(UsageGroup::Day, begin, end))
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 pub(super) async fn what_was_spent_is_summed_by_account_since_a_time(store: &dyn Store) {
@@ -315,7 +311,10 @@ pub(super) async fn a_session_that_is_not_kept_is_paid_for_all_the_same(store: &
     let end = "2026-03-02T00:00:00Z".parse().unwrap();
     let group = session.to_string();
     let row = UsageRow { group, tokens, calls: 1, cost: MicroUsd(2), unpriced_calls: 0 };
-    assert_eq!(store.usage(&tenant, UsageGroup::Session, at, end).await.unwrap(), [row]);
+    assert_eq!(
+        store.usage(&tenant, &UsageQuery::between(UsageGroup::Session, at, end)).await.unwrap(),
+        [row]
+    );
     assert!(store.session(session).await.unwrap().is_none());
 }
 
@@ -331,11 +330,11 @@ pub(super) async fn a_fork_is_not_paid_for_twice(store: &dyn Store) {
     events.extend([event::asks(1, unique(), 5), event::forked(original.id, original.head())]);
     fork.write(store, events).await;
     let far = Timestamp::from_millis(i64::MAX);
-    let sums = store.usage(&tenant, UsageGroup::Agent, begin, far).await.unwrap();
+    let sums = store.usage(&tenant, &UsageQuery::between(UsageGroup::Agent, begin, far)).await.unwrap();
     assert_eq!((sums.len(), sums[0].calls), (1, 1));
     assert_eq!(open_approvals(store, &tenant).await, []);
     fork.write(store, event::turn(2, 2, "more")).await;
-    let sums = store.usage(&tenant, UsageGroup::Session, begin, far).await.unwrap();
+    let sums = store.usage(&tenant, &UsageQuery::between(UsageGroup::Session, begin, far)).await.unwrap();
     assert_eq!(sums.iter().map(|row| row.calls).collect::<Vec<_>>(), [1, 1]);
 }
 
@@ -362,9 +361,11 @@ pub(super) async fn a_deleted_session_leaves_only_its_usage(store: &dyn Store) {
     assert_eq!(store.list(&tenant, &ListQuery { text, limit: 9, ..Default::default() }).await.unwrap(), []);
     assert_eq!(store.list(&tenant, &ListQuery { limit: 9, ..Default::default() }).await.unwrap(), []);
     assert_eq!(open_approvals(store, &tenant).await, []);
-    assert_eq!(store.idempotency(scribe.id, &"k".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(store.idempotency(&scribe.submission("k")).await.unwrap(), None);
     assert!(!store.unfinished().await.unwrap().contains(&scribe.id));
-    let sums = store.usage(&tenant, UsageGroup::Session, begin, Timestamp::from_millis(i64::MAX)).await;
+    let sums = store
+        .usage(&tenant, &UsageQuery::between(UsageGroup::Session, begin, Timestamp::from_millis(i64::MAX)))
+        .await;
     assert_eq!(sums.unwrap()[0].calls, 1);
     let late = scribe.try_write(store, vec![event::said(2, "too late")]).await;
     assert!(matches!(late, Err(StoreError::Conflict)));

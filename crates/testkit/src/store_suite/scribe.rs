@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use moongate_core::{Append, Fence, IdempotencyRow, Record, SessionRow, Store, StoreError, Summary};
+use moongate_core::{
+    Append, Fence, IdempotencyRow, KeyPlace, Record, SessionRow, Store, StoreError, SubmissionKey, Summary,
+};
 use moongate_protocol::{Envelope, Epoch, Event, Position, Seq, SessionId, Tenant, Timestamp};
 
 /// Makes ids and tenants of different cases, and of runs on one store, differ.
@@ -102,11 +104,28 @@ impl Scribe {
         self.try_write(store, events).await.unwrap();
     }
 
+    /// Bob's name for a submission in the session.
+    pub fn submission(&self, key: &str) -> SubmissionKey {
+        let place = KeyPlace::Session(self.id);
+        SubmissionKey { place, by: "bob".parse().unwrap(), key: key.parse().unwrap() }
+    }
+
     /// Writes events with the idempotency row of the last one.
     pub async fn write_keyed(&mut self, store: &dyn Store, events: Vec<Event>, key: &str) -> IdempotencyRow {
+        self.write_named(store, events, self.submission(key)).await.unwrap()
+    }
+
+    /// The same with any name; the writer stays where it is when they are refused.
+    pub async fn write_named(
+        &mut self,
+        store: &dyn Store,
+        events: Vec<Event>,
+        name: SubmissionKey,
+    ) -> Result<IdempotencyRow, StoreError> {
         let (mut append, after) = self.plan(events);
         let row = IdempotencyRow {
-            key: key.parse().unwrap(),
+            name,
+            session: self.id,
             body_hash: [7; 32],
             input: event::input_id(unique()),
             position: Position { epoch: self.epoch, seq: after.head() },
@@ -114,9 +133,9 @@ impl Scribe {
             at: self.now,
         };
         append.idempotency = Some(row.clone());
-        store.append(append).await.unwrap();
+        store.append(append).await?;
         *self = after;
-        row
+        Ok(row)
     }
 
     /// Begins the session and says one thing in it.

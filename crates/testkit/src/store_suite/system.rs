@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moongate_core::{AuditEntry, Device, KeyRow, Scope, Store, UsageGroup};
+use moongate_core::{AuditEntry, Device, KeyRow, Scope, Store, UsageGroup, UsageQuery};
 use moongate_protocol::{BlobHash, KeyId, Tenant, Timestamp};
 
 use super::scribe::{Scribe, event, tenant, unique};
@@ -94,11 +94,14 @@ pub(super) async fn everything_survives_reopening(open: impl AsyncFn() -> Arc<dy
         assert_eq!(store.session(scribe.id).await.unwrap(), Some(scribe.row()));
         let alias = "kept".parse().unwrap();
         assert_eq!(store.by_alias(&tenant, "native", &alias).await.unwrap(), Some(scribe.id));
-        assert_eq!(store.idempotency(scribe.id, &keyed.key).await.unwrap(), Some(keyed.clone()));
+        assert_eq!(store.idempotency(&keyed.name).await.unwrap(), Some(keyed.clone()));
         assert_eq!(store.search(&tenant, "kept words", 9).await.unwrap().len(), 1);
         assert_eq!(super::projections::open_approvals(&*store, &tenant).await.len(), 1);
         let far = Timestamp::from_millis(i64::MAX);
-        let sums = store.usage(&tenant, UsageGroup::Day, Timestamp::default(), far).await.unwrap();
+        let sums = store
+            .usage(&tenant, &UsageQuery::between(UsageGroup::Day, Timestamp::default(), far))
+            .await
+            .unwrap();
         assert_eq!(sums.iter().map(|row| row.calls).sum::<u64>(), 1);
         assert!(store.unfinished().await.unwrap().contains(&scribe.id));
         assert_eq!(store.key(kept_key.id).await.unwrap(), Some(kept_key.clone()));

@@ -5,6 +5,7 @@ mod attach;
 mod attachments;
 mod births;
 mod chats;
+mod cost;
 mod devices;
 mod events;
 mod feed;
@@ -41,7 +42,7 @@ use axum::response::Response;
 use moongate_protocol::Timestamp;
 
 pub use self::settings::{Bounds, Pairing, Queue, Secret, Settings, Timing};
-use self::{births::Births, paired::Issuer, pairing::Codes, seen::Seen, webhook::InFlight};
+use self::{births::Births, paired::Issuer, pairing::Codes, seen::Seen};
 use super::shared::{
     Carriers, Cors, Dialect, Door, Path, Place, Refused,
     rate::{Rate, Shares},
@@ -55,7 +56,6 @@ pub(crate) struct Construct {
     inputs: Rate,
     sockets: Shares,
     turns: Shares,
-    in_flight: InFlight,
     codes: Mutex<Codes<Issuer>>,
     began: std::time::Instant,
 }
@@ -68,7 +68,6 @@ impl Construct {
             inputs: Rate::new(settings.limits.inputs_per_minute),
             sockets: Shares::new(settings.limits.sockets_per_key),
             turns: Shares::new(settings.limits.turns_per_key),
-            in_flight: InFlight::default(),
             codes: Mutex::new(Codes::new(settings.pairing)),
             began: std::time::Instant::now(),
             settings,

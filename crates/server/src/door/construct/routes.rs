@@ -1,6 +1,6 @@
 //! The door's paths, and those of the old server that it does not have.
 
-use super::{Construct, attachments, devices, events, handshake, messages, sessions, status, webhook};
+use super::{Construct, attachments, cost, devices, events, handshake, messages, sessions, status, webhook};
 use crate::door::shared::{Door, Path};
 
 /// What the old server has and this one does not: these paths and all beneath them.
@@ -72,7 +72,7 @@ pub(super) fn all() -> Vec<Path<Door<Construct>>> {
         Path::get("/api/status", status::status).public(),
         Path::get("/api/health", status::components),
         Path::get("/api/tools", status::tools),
-        Path::get("/api/cost", status::cost),
+        Path::get("/api/cost", cost::cost),
     ]
 }
 

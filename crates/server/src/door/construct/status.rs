@@ -1,27 +1,21 @@
-//! How the gateway is, what it can do and what it cost.
+//! How the gateway is and what it can do.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::collections::BTreeMap;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use http::{HeaderMap, StatusCode, header};
-use moongate_core::{Caller, FrameBody, ListQuery, Scope, SessionHandle};
-use moongate_protocol::{ErrorCode, Event, Seq, SessionId, Timestamp, UsageRecorded};
+use moongate_core::Scope;
+use moongate_protocol::{ErrorCode, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Construct, attach,
-    handshake::{form, parse_id},
-    reply::{Reply, Trouble, ok, unauthorized},
-    sessions::{mine, require},
+    Construct,
+    reply::{Reply, ok, unauthorized},
+    sessions::require,
     turn::split_name,
 };
 use crate::{caller::Authenticated, door::shared::Door, guard::Client, reply::json};
-
-/// Sessions that are looked at for what they cost, and for events.
-const SESSIONS: usize = 5_000;
-/// Sessions read from the list at once.
-const PAGE: usize = 200;
 
 type State_ = State<Door<Construct>>;
 
@@ -152,110 +146,6 @@ pub(super) async fn tools(State(door): State_, caller: Authenticated) -> Reply {
     ok(&Tools { tools: tools.collect() })
 }
 
-/// What a model cost.
-#[derive(Default, Serialize)]
-struct ModelCost {
-    model: String,
-    cost_usd: f64,
-    total_tokens: u64,
-    request_count: u64,
-}
-
-#[derive(Default, Serialize)]
-struct Cost {
-    session_cost_usd: f64,
-    daily_cost_usd: f64,
-    monthly_cost_usd: f64,
-    total_tokens: u64,
-    request_count: u64,
-    by_model: BTreeMap<String, ModelCost>,
-    unpriced_requests: u64,
-}
-
-#[derive(Serialize)]
-struct CostBody {
-    cost: Cost,
-}
-
-pub(super) async fn cost(State(door): State_, caller: Authenticated, RawQuery(query): RawQuery) -> Reply {
-    require(&caller, Scope::UsageRead)?;
-    let asked = form(&query.unwrap_or_default()).find(|(name, _)| name == "session_id");
-    let session = match asked {
-        Some((_, id)) => Some(door.find(&caller, &parse_id(&id)?).await?.map(|handle| handle.id())),
-        None => None,
-    };
-    let now = door.now();
-    let up = i64::try_from(door.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let mut bill = Bill {
-        day: start(&now.day())?,
-        month: start(&format!("{}-01", &now.day()[..7]))?,
-        start: Timestamp::from_millis(now.as_millis().saturating_sub(up)),
-        session,
-        cost: Cost::default(),
-    };
-    let begin = if session.is_some() { Timestamp::from_millis(0) } else { bill.month.min(bill.start) };
-    for handle in door.since(&caller, begin).await? {
-        let id = handle.id();
-        attach::read(&handle, Seq::ZERO, |body| {
-            if let FrameBody::Event(record) = body
-                && let Ok(envelope) = record.envelope()
-                && let Event::UsageRecorded(usage) = &envelope.event
-            {
-                bill.add(id, envelope.at, usage);
-            }
-            ControlFlow::Continue(())
-        })
-        .await?;
-    }
-    ok(&CostBody { cost: bill.cost })
-}
-
-/// The fold of usage to what it cost.
-struct Bill {
-    day: Timestamp,
-    month: Timestamp,
-    /// When the process began.
-    start: Timestamp,
-    /// The one session that is asked for; none when there is no such.
-    session: Option<Option<SessionId>>,
-    cost: Cost,
-}
-
-impl Bill {
-    fn add(&mut self, session: SessionId, at: Timestamp, usage: &UsageRecorded) {
-        #[expect(clippy::cast_precision_loss, reason = "an amount of money far below 2^53 micro-dollars")]
-        let usd = usage.cost.map_or(0.0, |cost| cost.0 as f64 / 1_000_000.0);
-        let cost = &mut self.cost;
-        let counts = match self.session {
-            Some(wanted) => wanted == Some(session),
-            None => at >= self.start,
-        };
-        if counts {
-            cost.session_cost_usd += usd;
-        }
-        if at >= self.day {
-            cost.daily_cost_usd += usd;
-        }
-        if at < self.month {
-            return;
-        }
-        let tokens = usage.tokens.input.saturating_add(usage.tokens.output);
-        cost.monthly_cost_usd += usd;
-        cost.total_tokens += tokens;
-        cost.request_count += 1;
-        cost.unpriced_requests += u64::from(usage.cost.is_none());
-        let model = cost.by_model.entry(usage.model.to_string()).or_default();
-        model.model = usage.model.to_string();
-        model.cost_usd += usd;
-        model.total_tokens += tokens;
-        model.request_count += 1;
-    }
-}
-
-fn start(day: &str) -> Reply<Timestamp> {
-    format!("{day}T00:00:00Z").parse().map_err(|_| Trouble::invalid("The clock is wrong"))
-}
-
 impl Door<Construct> {
     /// The key of a public request, when it has one; a bad one is refused.
     async fn visitor(&self, client: Client, headers: &HeaderMap) -> Reply<Option<Authenticated>> {
@@ -311,25 +201,5 @@ impl Door<Construct> {
             uptime_seconds: self.began.elapsed().as_secs(),
             components,
         }
-    }
-
-    /// The caller's sessions that something happened in since then, newest first.
-    pub(super) async fn since(&self, caller: &Caller, begin: Timestamp) -> Reply<Vec<SessionHandle>> {
-        let mut handles = Vec::new();
-        let mut after = None;
-        while handles.len() < SESSIONS {
-            let asked = ListQuery { after, limit: PAGE, ..mine(caller) };
-            let page = self.app().gateway().list(caller, asked).await?;
-            let recent = page.items.iter().take_while(|view| view.updated_at >= begin);
-            let count = handles.len();
-            for view in recent {
-                handles.extend(self.app().gateway().session(caller, view.id).await.ok());
-            }
-            after = page.items.last().map(|view| (view.updated_at, view.id));
-            if !page.more || handles.len() - count < page.items.len() {
-                break;
-            }
-        }
-        Ok(handles)
     }
 }

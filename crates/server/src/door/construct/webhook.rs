@@ -1,10 +1,6 @@
 //! The webhook: one turn for one request, however often it is sent.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     extract::{Request, State},
@@ -12,9 +8,13 @@ use axum::{
 };
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, StatusCode};
-use moongate_core::{Follower, FrameBody, Gate, Scope, SessionHandle, StoreError};
+use moongate_core::{
+    Caller, Follower, FrameBody, Gate, IdempotencyRow, KeyPlace, Refusal, Scope, SessionHandle, StoreError,
+    SubmissionKey,
+};
 use moongate_protocol::{
-    ErrorCode, Event, Idempotency, IdempotencyKey, InputId, NewInput, Part, Position, Seq, SessionId, TurnId,
+    AgentName, ErrorCode, Event, Idempotency, IdempotencyKey, InputId, KeySpace, NewInput, Part, Position,
+    Seq, SessionId, TurnId,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -22,15 +22,19 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
     Construct,
+    chats::id_of,
     fold::{Counts, SessionFold},
     frames::{Done, Problem, Word},
     handshake::parse_id,
     id::ChatId,
-    lock,
     reply::{More, Reply, Trouble, ok},
     sessions::require,
 };
-use crate::{caller::Authenticated, door::shared::Door, guard::Client};
+use crate::{
+    caller::Authenticated,
+    door::shared::{Dialect as _, Door},
+    guard::Client,
+};
 
 /// Header that carries the operator's secret.
 const SECRET: HeaderName = HeaderName::from_static("x-webhook-secret");
@@ -38,8 +42,8 @@ const SECRET: HeaderName = HeaderName::from_static("x-webhook-secret");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
 /// Header that names a session.
 const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
-/// Times one key may be tried again after its turn failed.
-const TRIES: u32 = 100;
+/// Times a request is made anew under its key while others do so too.
+const TRIES: u32 = 8;
 /// What sessions that a request's key names begin with.
 pub(super) const KEYED: &str = "webhook-";
 
@@ -69,40 +73,6 @@ struct Again {
     status: &'static str,
     idempotent: bool,
     message: &'static str,
-}
-
-/// Requests that are being answered, by session and key: who comes second is a repetition, however close.
-#[derive(Clone, Default)]
-pub(super) struct InFlight(Arc<Mutex<HashMap<(SessionId, String), usize>>>);
-
-/// A request among those, until it is dropped.
-struct Flight {
-    all: InFlight,
-    it: (SessionId, String),
-    /// Somebody asked the same before and has no answer yet.
-    second: bool,
-}
-
-impl InFlight {
-    fn enter(&self, session: SessionId, key: &str) -> Flight {
-        let it = (session, key.to_owned());
-        let mut flights = lock(&self.0);
-        let count = flights.entry(it.clone()).or_default();
-        *count += 1;
-        Flight { all: self.clone(), it, second: *count > 1 }
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        let mut flights = lock(&self.all.0);
-        if let Some(count) = flights.get_mut(&self.it) {
-            *count -= 1;
-            if *count == 0 {
-                flights.remove(&self.it);
-            }
-        }
-    }
 }
 
 /// How an input's turn ended.
@@ -136,45 +106,44 @@ pub(super) async fn receive(
     let asked = Asked { id: door.canonical(&caller, asked.id).await?, ..asked };
     let agent = door.agent(&caller, asked.body.agent.as_deref());
     let agent = agent.map_err(|why| Trouble::invalid(format!("agent: {}", why.0)))?;
-    let handle = match door.find(&caller, &asked.id).await? {
-        Some(handle) => handle,
-        None => door.begin(&caller, &asked.id, &agent, None).await?,
-    };
-    let flight = asked.key.as_ref().map(|key| door.in_flight.enter(handle.id(), key));
-    let second = flight.as_ref().is_some_and(|flight| flight.second);
     let until = Instant::now() + Duration::from_secs(door.settings.timing.webhook_secs);
-    let first = match &asked.key {
-        Some(key) => door.attempt(&handle, key).await?,
-        None => 0,
-    };
-    for attempt in first..first + TRIES {
+    let mut instead_of = None;
+    for _ in 0..TRIES {
+        let known = door.known(&caller, &asked).await?;
+        instead_of = known.as_ref().filter(|row| door.is_old(row)).map(|row| row.input).or(instead_of);
+        let place = door.place(&caller, &asked, &agent, known.map(|row| row.session)).await?;
         let gate = door.turns.gate(caller.key());
-        let (input, before, follower) = submit(&door, &handle, (&asked, attempt), gate).await?;
-        let again = before || second;
-        let outcome = timeout_at(until, outcome(&door, &handle, follower, input)).await;
-        let Ok(outcome) = outcome else { return Err(timed_out(&handle, &asked.id).await) };
+        let Some((input, before, follower)) =
+            submit(&door, &place.handle, (&asked, instead_of), gate).await?
+        else {
+            continue;
+        };
+        let mut turn = None;
+        let outcome = timeout_at(until, outcome(&door, &place.handle, follower, (input, &mut turn))).await;
+        let Ok(outcome) = outcome else { return Err(timed_out(&place, turn)) };
         match outcome? {
-            Outcome::Done(turn_id, done) => {
-                let message = "Request already processed for this idempotency key";
-                let again = again.then_some(Again { status: "duplicate", idempotent: true, message });
-                return ok(&Answered {
-                    response: done.full_response,
-                    model: done.bill.model,
-                    session_id: asked.id.to_string(),
-                    turn_id,
-                    input_tokens: done.bill.input_tokens,
-                    output_tokens: done.bill.output_tokens,
-                    cost_usd: done.bill.cost_usd,
-                    again,
-                });
-            }
+            Outcome::Done(turn_id, done) => return ok(&answered(&place, turn_id, *done, before)),
             // A failure from before: the key is free again, and this request runs.
-            Outcome::Failed(..) | Outcome::Withdrawn if before => {}
+            Outcome::Failed(..) | Outcome::Withdrawn if before => instead_of = Some(input),
             Outcome::Failed(turn, problem) => return Err(failed(turn, &problem)),
             Outcome::Withdrawn => return Err(busy()),
         }
     }
     Err(busy())
+}
+
+fn answered(place: &Place, turn_id: TurnId, done: Done, again: bool) -> Answered {
+    let message = "Request already processed for this idempotency key";
+    Answered {
+        response: done.full_response,
+        model: done.bill.model,
+        session_id: place.id.to_string(),
+        turn_id,
+        input_tokens: done.bill.input_tokens,
+        output_tokens: done.bill.output_tokens,
+        cost_usd: done.bill.cost_usd,
+        again: again.then_some(Again { status: "duplicate", idempotent: true, message }),
+    }
 }
 
 /// Checks the secret, the body and the names, in this order.
@@ -220,42 +189,66 @@ fn hex(text: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(text))
 }
 
-/// How a client's key is called in the log the time it is tried so often.
-fn named_attempt(key: &str, attempt: u32) -> Option<IdempotencyKey> {
-    format!("hook.{}.{attempt}", hex(key)).parse().ok()
+/// How a client's key is called in the log.
+fn log_name(key: &str) -> Option<IdempotencyKey> {
+    format!("hook.{}", hex(key)).parse().ok()
+}
+
+/// A session, and what the client calls it.
+struct Place {
+    handle: SessionHandle,
+    id: ChatId,
 }
 
 impl Door<Construct> {
-    /// The first time a key was tried that still counts; where none does, the first that has not been used.
-    async fn attempt(&self, handle: &SessionHandle, key: &str) -> Reply<u32> {
-        let (now, kept) = (self.now(), Duration::from_secs(self.settings.timing.idempotency_secs));
-        let store = self.app().gateway().store();
-        // Of an older session the first ones may be forgotten, and later ones not.
-        let is_young = now.since(handle.view().await?.created_at) <= kept;
-        let mut free = 0;
-        for attempt in 0..TRIES {
-            let Some(name) = named_attempt(key, attempt) else { break };
-            match store.idempotency(handle.id(), &name).await? {
-                Some(row) if now.since(row.at) < kept => return Ok(attempt),
-                Some(_) => free = attempt + 1,
-                None if is_young || free > 0 => break,
-                None => {}
-            }
+    /// What was asked before under the request's key, by whoever asks, in whichever session.
+    async fn known(&self, caller: &Caller, asked: &Asked) -> Reply<Option<IdempotencyRow>> {
+        let Some(key) = asked.key.as_deref().and_then(log_name) else { return Ok(None) };
+        let place = KeyPlace::Door(caller.tenant().clone(), Construct::NAME.into());
+        let name = SubmissionKey { place, by: caller.principal().clone(), key };
+        match self.app().gateway().store().idempotency(&name).await? {
+            Some(row) if row.body_hash != asked.hash && !self.is_old(&row) => Err(mismatch()),
+            known => Ok(known),
         }
-        Ok(free)
+    }
+
+    /// Whether a key that was used then may be used for something else.
+    fn is_old(&self, row: &IdempotencyRow) -> bool {
+        self.now().since(row.at) >= Duration::from_secs(self.settings.timing.idempotency_secs)
+    }
+
+    /// Where a request is answered: where it was asked before, or in the session it names.
+    async fn place(
+        &self,
+        caller: &Caller,
+        asked: &Asked,
+        agent: &AgentName,
+        before: Option<SessionId>,
+    ) -> Reply<Place> {
+        if let Some(session) = before {
+            let handle = self.app().gateway().session(caller, session).await?;
+            let id = handle.view().await?.alias.and_then(|alias| id_of(caller, &alias));
+            return Ok(Place { handle, id: id.unwrap_or_else(|| asked.id.clone()) });
+        }
+        let handle = match self.find(caller, &asked.id).await? {
+            Some(handle) => handle,
+            None => self.begin(caller, &asked.id, agent, None).await?,
+        };
+        Ok(Place { handle, id: asked.id.clone() })
     }
 }
 
-/// Says it, or finds what was said before under the same key. Lets the follower in first.
+/// Says it, or finds what was said before under the same key. Lets the follower in first. `None` when it was said in
+/// another session in this moment.
 async fn submit(
     door: &Door<Construct>,
     handle: &SessionHandle,
-    (asked, attempt): (&Asked, u32),
+    (asked, instead_of): (&Asked, Option<InputId>),
     gate: Gate,
-) -> Reply<(InputId, bool, Follower)> {
-    let key = asked.key.as_ref().and_then(|key| named_attempt(key, attempt));
-    let idempotency = key.map(|key| Idempotency { key, body_hash: asked.hash });
-    let keyed = idempotency.is_some();
+) -> Reply<Option<(InputId, bool, Follower)>> {
+    let key = asked.key.as_deref().and_then(log_name);
+    let named = |key| Idempotency { key, body_hash: asked.hash, space: KeySpace::Door, instead_of };
+    let idempotency = key.map(named);
     let input = NewInput {
         parts: vec![Part::text(asked.body.message.clone())],
         idempotency,
@@ -264,37 +257,44 @@ async fn submit(
         ..NewInput::default()
     };
     let follower = handle.follow_live();
-    let before = follower.head();
-    let accepted = handle.submit_behind(input, Some(gate)).await.map_err(|refusal| match refusal.code {
-        ErrorCode::IdempotencyMismatch => Trouble::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency_mismatch",
-            "This idempotency key was used for another body",
-        ),
+    let accepted = match handle.submit_behind(input, Some(gate)).await {
+        Ok(accepted) => accepted,
+        Err(refusal) if asked.key.is_some() && refusal.code == ErrorCode::Conflict => return Ok(None),
+        Err(refusal) => return Err(refused(refusal)),
+    };
+    if !accepted.again {
+        return Ok(Some((accepted.input, false, follower)));
+    }
+    let at = accepted.position;
+    let after = Position { epoch: at.epoch, seq: Seq(at.seq.0.saturating_sub(1)) };
+    Ok(Some((accepted.input, true, handle.follow(Some(after)))))
+}
+
+fn refused(refusal: Refusal) -> Trouble {
+    match refusal.code {
+        ErrorCode::IdempotencyMismatch => mismatch(),
         ErrorCode::QueueFull | ErrorCode::Busy => busy(),
         ErrorCode::StoreReadOnly => {
             Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "storage_error", "The store takes no writes")
         }
         _ => refusal.into(),
-    })?;
-    let at = accepted.position;
-    let again = keyed && at.epoch == before.epoch && at.seq <= before.seq;
-    if !again {
-        return Ok((accepted.input, false, follower));
     }
-    let after = Position { epoch: at.epoch, seq: Seq(at.seq.0.saturating_sub(1)) };
-    Ok((accepted.input, true, handle.follow(Some(after))))
 }
 
-/// Waits for the end of an input's turn.
+fn mismatch() -> Trouble {
+    let message = "This idempotency key was used for another body";
+    Trouble::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch", message)
+}
+
+/// Waits for the end of an input's turn, which is known to `turn` as soon as it begins.
 async fn outcome(
     door: &Door<Construct>,
     handle: &SessionHandle,
     mut follower: Follower,
-    input: InputId,
+    (input, turn): (InputId, &mut Option<TurnId>),
 ) -> Result<Outcome, StoreError> {
     let mut fold = SessionFold::new(door.app().gateway().catalog().models.clone(), Counts::default());
-    let (mut frames, mut told, mut turn) = (Vec::new(), Vec::new(), None);
+    let (mut frames, mut told) = (Vec::new(), Vec::new());
     let mut waits = door.settings.queue.wait().map(|wait| Instant::now() + wait);
     loop {
         let patience = waits.filter(|_| turn.is_none());
@@ -311,9 +311,9 @@ async fn outcome(
             fold.take(&frame.body, &mut told);
             told.clear();
             if fold.turn().is_some_and(|running| running.input == Some(input)) {
-                turn = fold.turn().map(|running| running.id);
+                *turn = fold.turn().map(|running| running.id);
             }
-            if let Some(ending) = fold.ending().filter(|ending| Some(ending.turn) == turn) {
+            if let Some(ending) = fold.ending().filter(|ending| Some(ending.turn) == *turn) {
                 door.saw(handle.id(), ending.seq);
                 let words = ending.told.iter().map(|told| &told.word);
                 for word in words {
@@ -343,11 +343,10 @@ fn is_withdrawn(body: &FrameBody, input: InputId) -> bool {
 }
 
 /// The turn goes on; a request with the same key gets its answer.
-async fn timed_out(handle: &SessionHandle, id: &ChatId) -> Trouble {
-    let turn = handle.view().await.ok().and_then(|view| view.turn);
+fn timed_out(place: &Place, turn: Option<TurnId>) -> Trouble {
     let trouble = Trouble::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "Request timed out");
     trouble.with(More {
-        session_id: Some(id.to_string()),
+        session_id: Some(place.id.to_string()),
         turn_id: turn.map(|turn| turn.to_string()),
         ..More::default()
     })

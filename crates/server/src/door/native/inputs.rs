@@ -10,7 +10,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use moongate_core::{Follower, SessionHandle, StoreError};
 use moongate_protocol::{
-    Cancel, ErrorCode, Idempotency, IdempotencyKey, InputId, NewInput, SessionId, TurnId,
+    Cancel, ErrorCode, Idempotency, IdempotencyKey, InputId, KeySpace, NewInput, SessionId, TurnId,
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -107,7 +107,7 @@ async fn submit(
 }
 
 async fn stream(app: App, caller: Authenticated, session: SessionHandle, input: NewInput) -> Answer {
-    let (accepted, follower) = followed(&session, input).await?;
+    let (accepted, follower) = followed(&session, input, None).await?;
     // The turn's task runs first: what it has to say already leaves with the reply's head.
     yield_now().await;
     let select = sse::Select::Turn(InputTurn::of(accepted.input));
@@ -117,7 +117,7 @@ async fn stream(app: App, caller: Authenticated, session: SessionHandle, input: 
 
 async fn result(session: &SessionHandle, input: NewInput, patience: Duration) -> Answer {
     let until = Instant::now() + patience;
-    let (accepted, follower) = followed(session, input).await?;
+    let (accepted, follower) = followed(session, input, None).await?;
     let outcome = match timeout_at(until, outcome(follower, accepted.input)).await {
         Ok(outcome) => outcome?,
         // The turn goes on.
@@ -160,7 +160,12 @@ fn wish(headers: &HeaderMap) -> Answer<Wish> {
 fn idempotency(headers: &HeaderMap, body: &[u8]) -> Answer<Option<Idempotency>> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key: IdempotencyKey = value.to_str().unwrap_or_default().parse()?;
-    Ok(Some(Idempotency { key, body_hash: Sha256::digest(body).into() }))
+    Ok(Some(Idempotency {
+        key,
+        body_hash: Sha256::digest(body).into(),
+        space: KeySpace::Session,
+        instead_of: None,
+    }))
 }
 
 async fn withdraw(

@@ -7,7 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::StatusCode;
-use moongate_core::{Agent, ModelInfo, Scope, UsageGroup};
+use moongate_core::{Agent, ModelInfo, Scope, UsageGroup, UsageQuery};
 use moongate_protocol::{
     AgentName, ErrorCode, KeyId, MicroUsd, ModelName, Namespace, PolicyPreset, Principal, Tenant, Timestamp,
     Tokens, ToolName, ToolSpec,
@@ -128,7 +128,7 @@ struct PriceBody {
 /// The models.
 #[derive(Serialize, ToSchema)]
 struct ModelsBody {
-    /// Every known model.
+    /// Every model the caller may name.
     items: Vec<ModelBody>,
 }
 
@@ -145,7 +145,9 @@ async fn models(State(app): State<App>, caller: Authenticated) -> Answer {
             source: price.source,
         }),
     };
-    ok(&ModelsBody { items: app.gateway().catalog().models.list().into_iter().map(body).collect() })
+    let catalog = app.gateway().catalog();
+    let models = catalog.models.list().into_iter().filter(|info| catalog.may_name(&caller, &info.name));
+    ok(&ModelsBody { items: models.map(body).collect() })
 }
 
 /// The tools.
@@ -224,7 +226,7 @@ async fn usage(State(app): State<App>, caller: Authenticated, Query(params): Que
     };
     let from = params.from.unwrap_or_default();
     let to = params.to.unwrap_or(Timestamp::from_millis(i64::MAX));
-    let rows = app.gateway().store().usage(caller.tenant(), group, from, to).await?;
+    let rows = app.gateway().store().usage(caller.tenant(), &UsageQuery::between(group, from, to)).await?;
     let items = rows.into_iter().map(|row| UsageRowBody {
         group: row.group,
         tokens: row.tokens,

@@ -131,8 +131,8 @@ pub(super) struct Fault {
 pub(super) type Reply<T = Response> = Result<T, Fault>;
 
 /// The body of every reply that is not a success.
-#[derive(Serialize)]
-struct Body {
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Body {
     error: &'static str,
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,6 +155,22 @@ impl Fault {
     pub(super) fn wait(self) -> Option<u64> {
         let asked = matches!(self.code.status(), 429 | 503);
         self.retry_after.or(asked.then_some(2))
+    }
+}
+
+impl Fault {
+    /// What its reply says at least.
+    pub(super) fn body(self) -> Body {
+        Body { error: self.code.sentence(), code: self.code.as_str(), retry_after: self.wait() }
+    }
+
+    /// A reply with it that says more.
+    pub(super) fn reply(self, body: &impl Serialize) -> Response {
+        let mut response = json(self.status(), body);
+        if let Some(seconds) = self.wait() {
+            response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
@@ -203,12 +219,12 @@ impl From<&Refused> for Fault {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let retry_after = self.wait();
-        let body = Body { error: self.code.sentence(), code: self.code.as_str(), retry_after };
-        let mut response = json(self.status(), &body);
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
-        }
-        response
+        self.reply(&self.body())
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code.sentence())
     }
 }

@@ -7,7 +7,10 @@ use moongate_protocol::{StopReason, TurnId, UsageTotal};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::fault::{Code, Fault};
+use super::{
+    chat::Key,
+    fault::{Code, Fault},
+};
 use crate::{door::shared::outbox::Outgoing, strict};
 
 /// Longest `request_id`, in bytes.
@@ -36,7 +39,7 @@ pub(super) struct Chat {
     pub(super) namespace: Option<String>,
     pub(super) model: Option<String>,
     pub(super) agent: Option<String>,
-    pub(super) idempotency_key: Option<String>,
+    pub(super) idempotency_key: Option<Key>,
     /// A peer to send it to: there are none.
     pub(super) instance: Option<IgnoredAny>,
 }

@@ -1,7 +1,7 @@
 //! Names of sessions: what a client may call one, and whose session that name means.
 
 use http::Uri;
-use moongate_core::{Caller, NewSession, SessionHandle};
+use moongate_core::{Caller, NewSession, Scope, SessionHandle};
 use moongate_protocol::{AgentName, Alias, ErrorCode, Namespace};
 
 use super::{
@@ -90,9 +90,9 @@ impl Meaning {
         Ok(Self { alias, namespace, shared: true })
     }
 
-    /// The session of this name.
-    pub(super) async fn find(&self, app: &App, caller: &Caller) -> Reply<SessionHandle> {
-        Ok(app.gateway().by_alias(caller, Orra::NAME, &self.alias).await?)
+    /// The session of this name, for whoever has this right over it.
+    pub(super) async fn find(&self, app: &App, caller: &Caller, scope: Scope) -> Reply<SessionHandle> {
+        Ok(app.gateway().by_alias_to(caller, (Orra::NAME, &self.alias), scope).await?)
     }
 
     /// The session of this name, made where there is none.
@@ -102,8 +102,8 @@ impl Meaning {
         caller: &Caller,
         agent: &AgentName,
     ) -> Reply<SessionHandle> {
-        let gateway = app.gateway();
-        match gateway.by_alias(caller, Orra::NAME, &self.alias).await {
+        let (gateway, scope) = (app.gateway(), Scope::SessionsWrite);
+        match gateway.by_alias_to(caller, (Orra::NAME, &self.alias), scope).await {
             Err(refusal) if refusal.code == ErrorCode::NotFound => {}
             found => return Ok(found?),
         }
@@ -115,7 +115,7 @@ impl Meaning {
             ..NewSession::default()
         };
         let created = gateway.create(caller, Orra::NAME, new).await?;
-        Ok(gateway.session(caller, created.view.id).await?)
+        Ok(gateway.session_to(caller, created.view.id, scope).await?)
     }
 }
 

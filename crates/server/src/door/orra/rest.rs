@@ -6,17 +6,17 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
 use moongate_core::Scope;
-use moongate_protocol::{Cancel, ErrorCode, SessionPatch};
+use moongate_protocol::{Cancel, ErrorCode, SessionPatch, TurnId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     Orra,
-    chat::{self, Begun, LABEL, Ready, Wish},
-    fault::{Code, Fault, Reply},
+    chat::{self, Begun, Key, LABEL, Ready, Wish},
+    fault::{Body, Code, Fault, Reply},
     frames::{Usage, What},
     history::{self, Page},
     name::{Meaning, Name},
@@ -36,20 +36,17 @@ type State_ = State<Door<Orra>>;
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
+    #[serde(flatten)]
+    fault: Option<Body>,
 }
 
 pub(super) async fn health(State(door): State_) -> Response {
     let gateway = door.app().gateway();
     if gateway.draining().is_cancelled() || gateway.store().fault().is_some() {
-        let code = Code::Unavailable;
-        let body = Health { status: "unavailable", error: Some(code.sentence()), code: Some(code.as_str()) };
-        return reply::json(StatusCode::SERVICE_UNAVAILABLE, &body);
+        let fault = Fault::from(Code::Unavailable);
+        return fault.reply(&Health { status: "unavailable", fault: Some(fault.body()) });
     }
-    reply::json(StatusCode::OK, &Health { status: "ok", error: None, code: None })
+    reply::json(StatusCode::OK, &Health { status: "ok", fault: None })
 }
 
 /// Refuses a key without a right.
@@ -74,7 +71,7 @@ struct Answered<'a> {
     usage: Usage,
     agent: String,
     model: String,
-    turn_id: String,
+    turn_id: Option<TurnId>,
     finish_reason: &'static str,
     seq: u64,
     epoch: String,
@@ -85,15 +82,13 @@ struct Answered<'a> {
 /// The answer to a chat whose turn has no good end, or none yet.
 #[derive(Serialize)]
 struct Unanswered<'a> {
-    error: &'static str,
-    code: &'static str,
+    #[serde(flatten)]
+    fault: Body,
     namespace: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    turn_id: Option<String>,
+    turn_id: Option<TurnId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
 }
 
 pub(super) async fn chat(State(door): State_, caller: Authenticated, request: Request) -> Reply {
@@ -102,30 +97,21 @@ pub(super) async fn chat(State(door): State_, caller: Authenticated, request: Re
     let body: ChatBody = read(&door, request).await?;
     let ChatBody { message, namespace, metadata, model, agent } = body;
     let until = Instant::now() + Duration::from_secs(door.settings.chat_secs);
-    let ready =
-        chat::prepare(&door, &caller, Wish { message, namespace, metadata, model, agent, key }).await?;
-    let share = door.turns.take(caller.key());
-    let _share = match door.patience() {
-        Some(patience) => timeout(patience, share).await.map_err(|_| Fault::from(Code::QueueTimeout))?,
-        None => share.await,
-    };
-    let mut begun = ready.begin().await?;
-    let waited = wait(&door, &ready, &mut begun);
+    let ready = chat::prepare(&door, &caller, Wish { message, namespace, metadata, model, agent, key })?;
+    let mut begun = ready.begin(&door, &caller, &door.turns.gate(caller.key())).await?;
+    let mut turn = None;
+    let waited = wait(&door, &mut begun, &mut turn);
     match timeout_at(until, waited).await {
         Ok(shown) => Ok(answer(&ready, &begun, shown?)),
-        Err(_) => {
-            let turn_id = ready.session.view().await.ok().and_then(|view| view.turn);
-            let turn_id = turn_id.map(|turn| turn.to_string());
-            Ok(unanswered(&ready.name, Code::Timeout.into(), turn_id, None))
-        }
+        Err(_) => Ok(unanswered(&ready.name, Code::Timeout.into(), turn, None)),
     }
 }
 
 /// Waits for the end; takes the input back when its turn does not begin in time.
-async fn wait(door: &Door<Orra>, ready: &Ready, begun: &mut Begun) -> Reply<Shown> {
-    let (accepted, follower) = (&begun.accepted, &mut begun.follower);
-    let ended = chat::until_ended(follower, accepted);
-    let Some(patience) = door.patience().filter(|_| accepted.queue_length > 0 && !begun.again) else {
+async fn wait(door: &Door<Orra>, begun: &mut Begun, turn: &mut Option<TurnId>) -> Reply<Shown> {
+    let (session, accepted, follower) = (&begun.session, &begun.accepted, &mut begun.follower);
+    let ended = chat::until_ended(follower, accepted, turn);
+    let Some(patience) = door.patience().filter(|_| accepted.queue_length > 0 && !accepted.again) else {
         return ended.await;
     };
     tokio::pin!(ended);
@@ -135,7 +121,7 @@ async fn wait(door: &Door<Orra>, ready: &Ready, begun: &mut Begun) -> Reply<Show
         () = sleep(patience) => {}
     }
     // The log says whether it was taken back: it may have begun in this moment.
-    let (_, shown) = tokio::join!(ready.session.withdraw(accepted.input), ended);
+    let (_, shown) = tokio::join!(session.withdraw(accepted.input), ended);
     match shown? {
         Shown { tale: Tale::Withdrawn, .. } => Err(Code::QueueTimeout.into()),
         shown => Ok(shown),
@@ -143,7 +129,7 @@ async fn wait(door: &Door<Orra>, ready: &Ready, begun: &mut Begun) -> Reply<Show
 }
 
 fn answer(ready: &Ready, begun: &Begun, shown: Shown) -> Response {
-    let turn_id = shown.turn.map(|turn| turn.to_string());
+    let turn_id = shown.turn;
     match shown.tale {
         Tale::Frame(What::Response(response)) => reply::json(
             StatusCode::OK,
@@ -153,11 +139,11 @@ fn answer(ready: &Ready, begun: &Begun, shown: Shown) -> Response {
                 usage: response.usage,
                 agent: response.agent,
                 model: response.model,
-                turn_id: turn_id.unwrap_or_default(),
+                turn_id,
                 finish_reason: response.finish_reason,
                 seq: shown.seq,
                 epoch: begun.accepted.position.epoch.to_string(),
-                idempotent: begun.again,
+                idempotent: begun.accepted.again,
             },
         ),
         Tale::Frame(What::Error(error)) => unanswered(&ready.name, error.fault.0, turn_id, error.usage),
@@ -165,23 +151,14 @@ fn answer(ready: &Ready, begun: &Begun, shown: Shown) -> Response {
     }
 }
 
-fn unanswered(name: &Name, fault: Fault, turn_id: Option<String>, usage: Option<Usage>) -> Response {
-    let (error, code) = (fault.code.sentence(), fault.code.as_str());
-    let retry_after = fault.wait();
-    let body = Unanswered { error, code, namespace: name.as_str(), turn_id, usage, retry_after };
-    let mut response = reply::json(fault.status(), &body);
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
-    response
+fn unanswered(name: &Name, fault: Fault, turn_id: Option<TurnId>, usage: Option<Usage>) -> Response {
+    fault.reply(&Unanswered { fault: fault.body(), namespace: name.as_str(), turn_id, usage })
 }
 
-fn key(headers: &HeaderMap) -> Reply<Option<String>> {
+fn key(headers: &HeaderMap) -> Reply<Option<Key>> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    match value.to_str() {
-        Ok(text) if !text.is_empty() => Ok(Some(text.to_owned())),
-        _ => Err(Code::InvalidRequest.into()),
-    }
+    let text = value.to_str().map_err(|_| Fault::from(Code::InvalidRequest))?;
+    Key::try_from(text.to_owned()).map(Some)
 }
 
 /// Reads a JSON body.
@@ -211,7 +188,7 @@ pub(super) async fn session(State(door): State_, caller: Authenticated, uri: Uri
     if limit.is_some_and(|limit| !(1..=PAGE).contains(&limit)) {
         return Err(Code::InvalidRequest.into());
     }
-    let session = Meaning::of(&caller, &name)?.find(door.app(), &caller).await?;
+    let session = Meaning::of(&caller, &name)?.find(door.app(), &caller, Scope::SessionsRead).await?;
     let body = history::session(&name, &session, Some(Page { limit, before })).await?;
     Ok(reply::json(StatusCode::OK, &body))
 }
@@ -226,7 +203,7 @@ struct Deleted<'a> {
 pub(super) async fn delete(State(door): State_, caller: Authenticated, uri: Uri) -> Reply {
     require(&caller, Scope::SessionsWrite)?;
     let name = Name::of_path(&uri)?;
-    let session = Meaning::of(&caller, &name)?.find(door.app(), &caller).await?;
+    let session = Meaning::of(&caller, &name)?.find(door.app(), &caller, Scope::SessionsWrite).await?;
     let cancelled = session.cancel(Cancel { turn: None, clear_queue: true });
     // A turn that does not stop is removed with its session all the same.
     if let Ok(Err(refusal)) = timeout(DELETE_WAIT, cancelled).await
@@ -258,7 +235,7 @@ pub(super) async fn patch(State(door): State_, caller: Authenticated, request: R
     if auto_approve.is_some() {
         require(&caller, Scope::PolicyWrite)?;
     }
-    let session = Meaning::of(&caller, &name)?.find(door.app(), &caller).await?;
+    let session = Meaning::of(&caller, &name)?.find(door.app(), &caller, Scope::SessionsWrite).await?;
     let view = session.view().await?;
     let mut merged = history::metadata(&view);
     for (key, value) in patch.metadata {

@@ -2,7 +2,7 @@
 
 mod follow;
 
-use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -10,15 +10,14 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::Uri;
-use moongate_core::Scope;
+use moongate_core::{Scope, SessionHandle};
 use moongate_protocol::{ApprovalId, Cancel, Decision, ErrorCode, Resolve};
-use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::follow::Follows;
 use super::{
     Orra,
-    chat::{self, Wish},
+    chat::{self, Begun, Wish},
     fault::{Code, Fault, Reply},
     frames::{self, About, Ask, Chat, Error, Frame, What},
     name::{Meaning, Name},
@@ -29,15 +28,14 @@ use crate::{
     caller::Authenticated,
     door::shared::{
         Door,
-        rate::Share,
         socket::{Bounds, End, Heard, Socket, upgrade},
     },
 };
 
 /// Bad frames in a row a client may send.
 const BAD_FRAMES: u32 = 20;
-/// Chats that wait for one of the key's turns on one socket.
-const WAITING_CHATS: usize = 256;
+/// Chats of one socket whose last frames are asked for again.
+const REPEATED: usize = 256;
 
 /// Frames a client asked for besides the first ones.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,13 +103,6 @@ pub(super) async fn open(State(door): State<Door<Orra>>, caller: Authenticated, 
     Ok(response)
 }
 
-/// A chat that waits for one of the key's turns.
-struct Pending {
-    request_id: Option<Arc<str>>,
-    wish: Wish,
-    until: Option<Instant>,
-}
-
 /// A chat's last frame that was asked for again.
 type Again = Pin<Box<dyn Future<Output = (Option<Arc<str>>, Arc<str>, Reply<Shown>)> + Send>>;
 
@@ -120,9 +111,6 @@ struct Line {
     door: Door<Orra>,
     socket: Socket<Frame>,
     follows: Follows,
-    pending: VecDeque<Pending>,
-    /// The next of the key's turns.
-    share: Option<Pin<Box<dyn Future<Output = Option<Share>> + Send>>>,
     again: FuturesUnordered<Again>,
     bad_frames: u32,
 }
@@ -130,16 +118,13 @@ struct Line {
 enum Step {
     Heard(Heard),
     Shown(Vec<Frame>),
-    Share(Option<Share>),
-    Late,
     Again(Frame),
 }
 
 impl Line {
     fn new(door: Door<Orra>, ext: Extensions, socket: Socket<Frame>) -> Self {
-        let follows = Follows::new(ext);
-        let (pending, again) = (VecDeque::new(), FuturesUnordered::new());
-        Self { door, socket, follows, pending, share: None, again, bad_frames: 0 }
+        let follows = Follows::new(door.app().clone(), ext);
+        Self { door, socket, follows, again: FuturesUnordered::new(), bad_frames: 0 }
     }
 
     async fn live(&mut self) -> End {
@@ -150,8 +135,6 @@ impl Line {
                 Step::Heard(Heard::Binary | Heard::Pong(_) | Heard::Room | Heard::Draining) => Ok(()),
                 Step::Heard(Heard::Ended(end)) => Err(end),
                 Step::Shown(frames) => frames.into_iter().try_for_each(|frame| self.socket.say(frame)),
-                Step::Share(share) => Box::pin(self.begin(share)).await,
-                Step::Late => self.too_late(),
                 Step::Again(frame) => self.socket.say(frame),
             };
             if let Err(end) = done {
@@ -161,42 +144,20 @@ impl Line {
     }
 
     async fn step(&mut self) -> Step {
-        let late = self.pending.front().and_then(|pending| pending.until);
-        if !self.pending.is_empty() && self.share.is_none() {
-            self.share = Some(Box::pin(self.door.turns.take(self.socket.caller().key())));
-        }
-        let share = &mut self.share;
-        let next_share = async {
-            match share {
-                Some(next) => next.await,
-                None => pending().await,
-            }
-        };
-        let too_late = async {
-            match late {
-                Some(late) => sleep_until(late).await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             biased;
             heard = self.socket.next() => Step::Heard(heard),
-            share = next_share => {
-                self.share = None;
-                Step::Share(share)
-            }
             frames = self.follows.next() => Step::Shown(frames),
             Some((request_id, namespace, shown)) = self.again.next(), if !self.again.is_empty() => {
                 Step::Again(last_frame(request_id, namespace, shown))
             }
-            () = too_late => Step::Late,
         }
     }
 
     async fn hear(&mut self, text: &str) -> Result<(), End> {
         let (request_id, ask) = frames::read(text);
         let request_id: Option<Arc<str>> = request_id.map(Into::into);
-        let about = About { request_id: request_id.clone(), ..About::default() };
+        let mut about = About { request_id: request_id.clone(), ..About::default() };
         let ask = match ask {
             Ok(ask) => ask,
             Err(fault) => {
@@ -208,25 +169,23 @@ impl Line {
             }
         };
         self.bad_frames = 0;
+        if let Ask::Chat(Chat { namespace: Some(name), .. }) = &ask
+            && !name.is_empty()
+        {
+            about.namespace = Some(name.as_str().into());
+        }
         let done = match ask {
-            Ask::Chat(chat) => self.chat(request_id, chat),
+            Ask::Chat(chat) => self.chat(request_id, chat).await,
             Ask::ToolApprovalResponse { call_id, approved } => self.decide(&call_id, approved).await,
             Ask::Ping => return self.socket.say(Frame { what: What::Pong, about }),
-            Ask::Pong => Ok(()),
+            Ask::Pong => Ok(Vec::new()),
             Ask::Cancel { namespace, turn_id } => self.cancel(&namespace, turn_id.as_deref()).await,
             Ask::Subscribe { namespace, after_seq, epoch } => {
-                match self.subscribe(&namespace, after_seq, epoch).await {
-                    Ok(frame) => {
-                        return self
-                            .socket
-                            .say(Frame { about: About { request_id, ..frame.about }, ..frame });
-                    }
-                    Err(fault) => Err(fault),
-                }
+                self.subscribe(request_id, &namespace, after_seq, epoch).await
             }
         };
         match done {
-            Ok(()) => Ok(()),
+            Ok(frames) => frames.into_iter().try_for_each(|frame| self.socket.say(frame)),
             Err(fault) => self.fail(about, fault),
         }
     }
@@ -235,66 +194,41 @@ impl Line {
         self.socket.say(Frame { what: What::Error(Error::of(fault, None)), about })
     }
 
-    fn chat(&mut self, request_id: Option<Arc<str>>, chat: Chat) -> Reply<()> {
+    async fn chat(&mut self, request_id: Option<Arc<str>>, chat: Chat) -> Reply<Vec<Frame>> {
         if chat.instance.is_some() {
             return Err(Code::NotSupported.into());
         }
-        if self.pending.len() >= WAITING_CHATS {
+        if self.again.len() >= REPEATED {
             return Err(Fault::later(Code::QueueFull, Duration::from_secs(5)));
         }
-        let Chat { message, namespace, model, agent, idempotency_key, .. } = chat;
-        let wish = Wish { message, namespace, metadata: None, model, agent, key: idempotency_key };
-        let until = self.door.patience().map(|patience| Instant::now() + patience);
-        self.pending.push_back(Pending { request_id, wish, until });
-        Ok(())
-    }
-
-    /// The first chat that waits has one of the key's turns.
-    async fn begin(&mut self, share: Option<Share>) -> Result<(), End> {
-        let Some(pending) = self.pending.pop_front() else { return Ok(()) };
-        let request_id = pending.request_id.clone();
-        match self.say(pending, share).await {
-            Ok(frames) => frames.into_iter().try_for_each(|frame| self.socket.say(frame)),
-            Err((about, fault)) => self.fail(About { request_id, ..about }, fault),
-        }
-    }
-
-    async fn say(&mut self, pending: Pending, share: Option<Share>) -> Result<Vec<Frame>, (About, Fault)> {
-        let named: Option<Arc<str>> =
-            pending.wish.namespace.clone().filter(|name| !name.is_empty()).map(Into::into);
-        let about = || About { namespace: named.clone(), ..About::default() };
+        let Chat { message, namespace, model, agent, idempotency_key: key, .. } = chat;
         let caller = self.socket.caller().clone();
-        let ready =
-            chat::prepare(&self.door, &caller, pending.wish).await.map_err(|fault| (about(), fault))?;
-        let begun = ready.begin().await.map_err(|fault| (about(), fault))?;
-        if begun.again {
-            let (namespace, request_id) = (Arc::from(ready.name.as_str()), pending.request_id);
-            let (mut follower, accepted) = (begun.follower, begun.accepted);
+        let ready = chat::prepare(
+            &self.door,
+            &caller,
+            Wish { message, namespace, metadata: None, model, agent, key },
+        )?;
+        self.follows.make_room(&ready.name)?;
+        let begun = ready.begin(&self.door, &caller, &self.door.turns.gate(caller.key())).await?;
+        let (session, input) = (begun.session.clone(), begun.accepted.input);
+        if begun.accepted.again {
+            let frames = self.follows.attend(&ready.name, &session, None).await?;
+            let (namespace, Begun { accepted, mut follower, .. }) = (Arc::from(ready.name.as_str()), begun);
             self.again.push(Box::pin(async move {
-                let _share = share;
-                let shown = chat::until_ended(&mut follower, &accepted).await;
+                let shown = chat::until_ended(&mut follower, &accepted, &mut None).await;
                 (request_id, namespace, shown)
             }));
-            return Ok(Vec::new());
+            return Ok(frames);
         }
         let patience = self.door.patience().filter(|_| begun.accepted.queue_length > 0);
-        let (session, input) = (ready.session.clone(), begun.accepted.input);
-        let said = self.follows.said(&ready, begun, pending.request_id, share).await;
-        said.map_err(|fault| (about(), fault))?;
+        let frames = self.follows.said(&ready.name, begun, request_id).await?;
         if let Some(patience) = patience {
-            self.follows.waits(session.clone(), input, patience);
+            self.follows.waits(session, input, patience);
         }
-        Ok(self.follows.open_questions(self.door.app(), &caller, session.id()).await)
+        Ok(frames)
     }
 
-    fn too_late(&mut self) -> Result<(), End> {
-        let Some(pending) = self.pending.pop_front() else { return Ok(()) };
-        let namespace = pending.wish.namespace.map(Into::into);
-        let about = About { request_id: pending.request_id, namespace, ..About::default() };
-        self.fail(about, Code::QueueTimeout.into())
-    }
-
-    async fn decide(&mut self, call_id: &str, approved: bool) -> Reply<()> {
+    async fn decide(&mut self, call_id: &str, approved: bool) -> Reply<Vec<Frame>> {
         let caller = self.socket.caller().clone();
         require(&caller, Scope::ApprovalsDecide)?;
         let unknown = || Fault::from(Code::ApprovalNotFound);
@@ -303,36 +237,46 @@ impl Line {
         let resolve = Resolve { approval, decision, arguments: None, reason: None, remember: None };
         // A later answer than the first is no fault, and changes nothing.
         match self.door.app().gateway().resolve(&caller, resolve).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Vec::new()),
             Err(refusal) if refusal.code == ErrorCode::NotFound => Err(unknown()),
             Err(refusal) => Err(refusal.into()),
         }
     }
 
-    async fn cancel(&mut self, namespace: &str, turn_id: Option<&str>) -> Reply<()> {
-        let caller = self.socket.caller().clone();
-        require(&caller, Scope::SessionsWrite)?;
+    async fn cancel(&mut self, namespace: &str, turn_id: Option<&str>) -> Reply<Vec<Frame>> {
         let turn = turn_id.map(str::parse).transpose().map_err(|_| Fault::from(Code::InvalidFrame))?;
-        let session = Meaning::of(&caller, &Name::parse(namespace)?)?.find(self.door.app(), &caller).await?;
+        let (_, session) = self.session(namespace, Scope::SessionsWrite).await?;
         match session.cancel(Cancel { turn, clear_queue: false }).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Vec::new()),
             // Another turn runs, or none: nothing to stop, nothing to say.
-            Err(refusal) if refusal.code == ErrorCode::Conflict => Ok(()),
+            Err(refusal) if refusal.code == ErrorCode::Conflict => Ok(Vec::new()),
             Err(refusal) => Err(refusal.into()),
         }
     }
 
     async fn subscribe(
         &mut self,
+        request_id: Option<Arc<str>>,
         namespace: &str,
         after: Option<u64>,
         epoch: Option<String>,
-    ) -> Reply<Frame> {
+    ) -> Reply<Vec<Frame>> {
+        let (name, session) = self.session(namespace, Scope::SessionsRead).await?;
+        self.follows.make_room(&name)?;
+        let mut frames = self.follows.subscribe(&name, session, after, epoch).await?;
+        if let Some(answer) = frames.first_mut() {
+            answer.about.request_id = request_id;
+        }
+        Ok(frames)
+    }
+
+    /// The session a frame names, for whoever has this right.
+    async fn session(&mut self, namespace: &str, scope: Scope) -> Reply<(Name, SessionHandle)> {
         let caller = self.socket.caller().clone();
-        require(&caller, Scope::SessionsRead)?;
+        require(&caller, scope)?;
         let name = Name::parse(namespace)?;
-        let session = Meaning::of(&caller, &name)?.find(self.door.app(), &caller).await?;
-        self.follows.subscribe(&name, session, after, epoch).await
+        let session = Meaning::of(&caller, &name)?.find(self.door.app(), &caller, scope).await?;
+        Ok((name, session))
     }
 }
 

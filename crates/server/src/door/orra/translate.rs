@@ -1,6 +1,6 @@
 //! From a session's events to the door's frames: one fold, for sockets, for callers that wait, live and replayed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use moongate_core::{Frame as CoreFrame, FrameBody};
 use moongate_protocol::{
@@ -65,7 +65,8 @@ struct Running {
     /// Characters of reasoning shown.
     thoughts: HashMap<ItemId, u64>,
     tools: HashMap<CallId, String>,
-    questions: HashSet<ApprovalId>,
+    /// Questions that are open.
+    questions: BTreeMap<ApprovalId, ApprovalRequested>,
     /// The last message.
     message: String,
 }
@@ -87,6 +88,11 @@ impl Fold {
             FrameBody::Notice(_) => {}
             FrameBody::Reset(_) => *self = Self::default(),
         }
+    }
+
+    /// The questions that are open.
+    pub(super) fn questions(&self) -> impl Iterator<Item = &ApprovalRequested> {
+        self.running.iter().flat_map(|running| running.questions.values())
     }
 
     /// Whether a turn runs.
@@ -158,11 +164,11 @@ impl Fold {
                 Some(Tale::Frame(what))
             }
             Event::ApprovalRequested(asked) => {
-                running.questions.insert(asked.approval);
+                running.questions.insert(asked.approval, asked.clone());
                 Some(Tale::Question(asked.approval, question(asked, at)))
             }
             Event::ApprovalResolved(resolved) => {
-                let late = !running.questions.remove(&resolved.approval);
+                let late = running.questions.remove(&resolved.approval).is_none();
                 let what = What::ToolApprovalResolved {
                     call_id: resolved.approval.to_string(),
                     approved: resolved.decision == moongate_protocol::Decision::Approve,
@@ -237,7 +243,7 @@ impl Running {
             items: HashMap::new(),
             thoughts: HashMap::new(),
             tools: HashMap::new(),
-            questions: HashSet::new(),
+            questions: BTreeMap::new(),
             message: String::new(),
         }
     }

@@ -3,7 +3,9 @@
 use axum::{body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use moongate_core::{Accepted, Gateway, NewSession, SessionHandle};
-use moongate_protocol::{ErrorCode, Idempotency, Metadata, ModelName, NewInput, Overrides, Part, Seq};
+use moongate_protocol::{
+    ErrorCode, Idempotency, KeySpace, Metadata, ModelName, NewInput, Overrides, Part, Seq,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -193,7 +195,12 @@ impl Chat {
         let approval_secs = Some(settings.approval_timeout_secs);
         NewInput {
             parts: vec![Part::text(self.content)],
-            idempotency: key.map(|key| Idempotency { key, body_hash }),
+            idempotency: key.map(|key| Idempotency {
+                key,
+                body_hash,
+                space: KeySpace::Session,
+                instead_of: None,
+            }),
             overrides: Overrides { approval_secs, ..self.overrides },
             metadata,
             queue_limit: Some(settings.max_queued.saturating_add(1)),

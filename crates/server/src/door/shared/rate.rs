@@ -106,12 +106,6 @@ impl Shares {
         self.of(key).try_acquire_owned().ok()
     }
 
-    /// Waits for one, first come, first served.
-    pub(crate) fn take(&self, key: Option<KeyId>) -> impl Future<Output = Option<Share>> + Send + use<> {
-        let share = self.of(key).acquire_owned();
-        async move { share.await.ok() }
-    }
-
     /// What takes one for each turn that runs.
     pub(crate) fn gate(&self, key: Option<KeyId>) -> Gate {
         self.of(key)

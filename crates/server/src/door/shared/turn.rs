@@ -1,20 +1,21 @@
 //! One input's turn: submitted and followed from before its first event, watched to its end.
 
-use moongate_core::{Accepted, Follower, Frame, FrameBody, Refusal, SessionHandle};
+use moongate_core::{Accepted, Follower, Frame, FrameBody, Gate, Refusal, SessionHandle};
 use moongate_protocol::{Event, InputId, NewInput, Position, Seq, TurnId};
 
 /// Submits and follows: let in before the input, so that nothing of its turn is missed and nothing is read
-/// from the store.
+/// from the store. Its turn begins behind the gate, where there is one.
 ///
 /// # Errors
-/// As [`SessionHandle::submit`].
+/// As [`SessionHandle::submit_behind`].
 pub(crate) async fn followed(
     session: &SessionHandle,
     input: NewInput,
+    gate: Option<Gate>,
 ) -> Result<(Accepted, Follower), Refusal> {
     let follower = session.follow_live();
     let before = follower.head();
-    let accepted = session.submit(input).await?;
+    let accepted = session.submit_behind(input, gate).await?;
     let at = accepted.position;
     if at.epoch == before.epoch && at.seq > before.seq {
         return Ok((accepted, follower));

@@ -3,7 +3,9 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use moongate_core::{Accepted, Refusal, Scope, SessionHandle};
-use moongate_protocol::{ApprovalId, Decision, ErrorCode, Idempotency, Metadata, NewInput, Part, Seq};
+use moongate_protocol::{
+    ApprovalId, Decision, ErrorCode, Idempotency, KeySpace, Metadata, NewInput, Part, Seq,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -62,14 +64,12 @@ impl Line {
         let handle = self.session().await.map_err(|refusal| self.refused(&refusal))?;
         let (client, files) = (said.client_message_id.clone(), said.attachments.clone());
         let input = self.input(said, parts);
-        let before = handle.head();
         let gate = Some(self.door.turns.gate(caller.key()));
         let accepted = handle.submit_behind(input, gate).await;
         let accepted = accepted.map_err(|refusal| self.refused(&refusal))?;
         self.chat.spoken = true;
         self.door.use_uploads(&place, &files).await;
-        let again = accepted.position.epoch == before.epoch && accepted.position.seq <= before.seq;
-        if again && client.is_some() {
+        if accepted.again {
             return self.repeat(&handle, &accepted, client).await.map_err(|_| storage());
         }
         let position = accepted.queue_length;
@@ -121,7 +121,7 @@ impl Line {
     fn idempotency(&self, id: &str) -> Option<Idempotency> {
         let digest = Sha256::digest(id);
         let key = format!("chat.{}", data_encoding::HEXLOWER.encode(&digest)).parse().ok()?;
-        Some(Idempotency { key, body_hash: digest.into() })
+        Some(Idempotency { key, body_hash: digest.into(), space: KeySpace::Session, instead_of: None })
     }
 
     /// The same message again: what was said of it before.

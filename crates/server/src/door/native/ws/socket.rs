@@ -11,7 +11,7 @@ use futures_util::{
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use moongate_core::{Encoding, Follower, Frame, FrameBody, StoreError};
-use moongate_protocol::{Cancel, ErrorCode, Idempotency, Notice, Position, SessionId};
+use moongate_protocol::{Cancel, ErrorCode, Idempotency, KeySpace, Notice, Position, SessionId};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::{
@@ -292,7 +292,12 @@ async fn submit(app: &App, caller: &Authenticated, name: &Ref, asked: Input) -> 
     let session = gateway.session(caller, asked.session).await?;
     let body: InputBody<'_> = parse(&asked.body)?;
     let mut input = body.into_input(&session, &**gateway.store(), asked.body.len()).await?;
-    input.idempotency = asked.idempotency_key.map(|key| Idempotency { key, body_hash: asked.body_hash });
+    input.idempotency = asked.idempotency_key.map(|key| Idempotency {
+        key,
+        body_hash: asked.body_hash,
+        space: KeySpace::Session,
+        instead_of: None,
+    });
     Ok(ack(name, AcceptedBody::from(&session.submit(input).await?)))
 }
 

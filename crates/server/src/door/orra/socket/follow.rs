@@ -8,36 +8,34 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use moongate_core::{ApprovalFilter, ApprovalQuery, Frame as CoreFrame, SessionHandle, StoreError};
-use moongate_protocol::{ApprovalId, Event, InputId, Position, Seq, SessionId};
+use moongate_core::{Frame as CoreFrame, SessionHandle, StoreError};
+use moongate_protocol::{ApprovalId, Event, InputId, Position, Seq, SessionId, Timestamp};
 use tokio::time::sleep;
 
 use super::Extensions;
 use crate::{
     App,
-    caller::Authenticated,
     door::{
         orra::{
-            chat::{Begun, Ready},
+            chat::Begun,
             fault::{Code, Fault, Reply},
             frames::{About, Error, Frame, What},
             name::Name,
             translate::{Fold, Shown, Tale, question},
         },
-        shared::{following::Followings, rate::Share},
+        shared::following::Followings,
     },
     limits::WS_SUBSCRIPTIONS,
 };
 
 /// Events read at once when looking for the beginning of a turn.
 const BATCH: usize = 256;
-/// Open questions of one session that are shown.
-const QUESTIONS: usize = 64;
 
 type Wait<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The sessions a socket follows.
 pub(super) struct Follows {
+    app: App,
     ext: Extensions,
     followings: Followings<SessionId>,
     sessions: HashMap<SessionId, Followed>,
@@ -53,23 +51,18 @@ struct Followed {
     subscribed: bool,
     /// What is shown up to this event was there before the subscription.
     replay_to: Option<u64>,
-    /// Inputs of this socket that have no end yet.
-    mine: HashMap<InputId, Mine>,
+    /// Inputs of this socket that have no end yet, and what the client calls each.
+    mine: HashMap<InputId, Option<Arc<str>>>,
     /// Inputs that did not begin in time.
     late: HashSet<InputId>,
     /// Questions this socket was shown.
     asked: HashSet<ApprovalId>,
 }
 
-struct Mine {
-    request_id: Option<Arc<str>>,
-    /// Held until the input's end.
-    _share: Option<Share>,
-}
-
 impl Follows {
-    pub(super) fn new(ext: Extensions) -> Self {
+    pub(super) fn new(app: App, ext: Extensions) -> Self {
         Self {
+            app,
             ext,
             followings: Followings::new(),
             sessions: HashMap::new(),
@@ -78,32 +71,49 @@ impl Follows {
         }
     }
 
-    /// Something was said on this socket: its frames are shown here.
+    /// Something was said on this socket: its frames are shown here, and the questions that are open.
     pub(super) async fn said(
         &mut self,
-        ready: &Ready,
+        name: &Name,
         begun: Begun,
         request_id: Option<Arc<str>>,
-        share: Option<Share>,
-    ) -> Reply<()> {
-        let (id, input) = (ready.session.id(), begun.accepted.input);
-        if !self.sessions.contains_key(&id) {
-            self.make_room()?;
-            let at = begun.accepted.position;
-            let before = Position { epoch: at.epoch, seq: Seq(at.seq.0.saturating_sub(1)) };
-            let idle = begun.accepted.queue_length == 0;
-            // Where another turn runs its questions are shown here too: what it is has to be known.
-            let (fold, follower) = match idle {
-                true => (Fold::default(), begun.follower),
-                false => (warm(&ready.session, before.seq).await?.0, ready.session.follow(Some(before))),
-            };
-            self.followings.follow(id, follower);
-            self.sessions.insert(id, Followed::new(ready.name.as_str(), fold));
+    ) -> Reply<Vec<Frame>> {
+        let Begun { session, accepted, follower, .. } = begun;
+        let before = Seq(accepted.position.seq.0.saturating_sub(1));
+        // Nothing ran before it: what comes says all there is to know.
+        let live = (accepted.queue_length == 0).then_some(follower);
+        let questions = match live {
+            Some(follower) if !self.sessions.contains_key(&session.id()) => {
+                self.followings.follow(session.id(), follower);
+                self.sessions.insert(session.id(), Followed::new(name.as_str(), Fold::default()));
+                Vec::new()
+            }
+            _ => self.attend(name, &session, Some(before)).await?,
+        };
+        if let Some(followed) = self.sessions.get_mut(&session.id()) {
+            followed.mine.insert(accepted.input, request_id);
         }
-        if let Some(followed) = self.sessions.get_mut(&id) {
-            followed.mine.insert(input, Mine { request_id, _share: share });
+        Ok(questions)
+    }
+
+    /// Follows a session from an event on, its head unless another is named: this socket's questions and chats are
+    /// shown here. The questions that are open then.
+    pub(super) async fn attend(
+        &mut self,
+        name: &Name,
+        session: &SessionHandle,
+        after: Option<Seq>,
+    ) -> Reply<Vec<Frame>> {
+        let (id, head) = (session.id(), session.head());
+        if self.sessions.contains_key(&id) {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let after = Position { seq: after.unwrap_or(head.seq), ..head };
+        let mut followed = Followed::new(name.as_str(), warm(session, after.seq).await?.0);
+        let questions = followed.questions(self.now(), |_| true);
+        self.followings.follow(id, session.follow(Some(after)));
+        self.sessions.insert(id, followed);
+        Ok(questions)
     }
 
     /// Takes an input back unless its turn begins in time.
@@ -114,18 +124,15 @@ impl Follows {
         }));
     }
 
-    /// Follows a session whoever speaks there: the answer, after which its frames come.
+    /// Follows a session whoever speaks there: the answer, and the questions that are open and not among what comes.
     pub(super) async fn subscribe(
         &mut self,
         name: &Name,
         session: SessionHandle,
         after: Option<u64>,
         epoch: Option<String>,
-    ) -> Reply<Frame> {
+    ) -> Reply<Vec<Frame>> {
         let (id, head) = (session.id(), session.head());
-        if !self.sessions.contains_key(&id) {
-            self.make_room()?;
-        }
         let foreign = epoch.is_some_and(|epoch| epoch != head.epoch.to_string());
         let reset = foreign || after.is_some_and(|after| after > head.seq.0);
         let (now, began) = warm(&session, head.seq).await?;
@@ -141,48 +148,18 @@ impl Follows {
         if let Some(before) = self.sessions.remove(&id) {
             (followed.mine, followed.late) = (before.mine, before.late);
         }
-        self.followings.follow(id, session.follow(Some(Position { epoch: head.epoch, seq: start })));
-        self.sessions.insert(id, followed);
         let what = What::Subscribed {
             epoch: head.epoch.to_string(),
             last_seq: head.seq.0,
             state: now.state(),
             reset,
         };
-        Ok(Frame { what, about: About { namespace: Some(name.as_str().into()), ..About::default() } })
-    }
-
-    /// The questions of a session that are open and were not shown here yet.
-    pub(super) async fn open_questions(
-        &mut self,
-        app: &App,
-        caller: &Authenticated,
-        session: SessionId,
-    ) -> Vec<Frame> {
-        let query = ApprovalQuery {
-            filter: ApprovalFilter::Open,
-            session: Some(session),
-            limit: QUESTIONS,
-            ..ApprovalQuery::default()
-        };
-        let open = match app.gateway().approvals(caller, query).await {
-            Ok(open) => open,
-            Err(refusal) => {
-                tracing::error!(session.id = %session, %refusal, "open questions cannot be listed");
-                return Vec::new();
-            }
-        };
-        let Some(followed) = self.sessions.get_mut(&session) else { return Vec::new() };
-        let fresh = open.into_iter().filter(|view| followed.asked.insert(view.request.approval));
-        let frames = fresh.map(|view| Frame {
-            what: What::ToolApprovalRequest(question(&view.request, app.gateway().ids().now())),
-            about: About {
-                namespace: Some(Arc::clone(&followed.name)),
-                turn_id: Some(view.request.turn),
-                ..About::default()
-            },
-        });
-        frames.collect()
+        let mut frames =
+            vec![Frame { what, about: About { namespace: Some(name.as_str().into()), ..About::default() } }];
+        frames.extend(followed.questions(self.now(), |id| now.questions().any(|open| open.approval == id)));
+        self.followings.follow(id, session.follow(Some(Position { epoch: head.epoch, seq: start })));
+        self.sessions.insert(id, followed);
+        Ok(frames)
     }
 
     /// The next frames to send; never, when nothing is followed. Cancel-safe.
@@ -245,9 +222,14 @@ impl Follows {
         out
     }
 
-    /// Lets go of a session nobody waits for, where too many are followed.
-    fn make_room(&mut self) -> Reply<()> {
-        if self.followings.len() < WS_SUBSCRIPTIONS {
+    fn now(&self) -> Timestamp {
+        self.app.gateway().ids().now()
+    }
+
+    /// Makes room for a session of this name, where too many are followed: lets go of one nobody waits for.
+    pub(super) fn make_room(&mut self, name: &Name) -> Reply<()> {
+        let is_there = self.sessions.values().any(|followed| &*followed.name == name.as_str());
+        if is_there || self.followings.len() < WS_SUBSCRIPTIONS {
             return Ok(());
         }
         let idle = |(_, followed): &(&SessionId, &Followed)| !followed.subscribed && followed.mine.is_empty();
@@ -273,11 +255,29 @@ impl Followed {
         }
     }
 
+    /// The questions that are open where the fold stands, of those that are `wanted`.
+    fn questions(&mut self, at: Timestamp, wanted: impl Fn(ApprovalId) -> bool) -> Vec<Frame> {
+        let Self { name, fold, asked, .. } = self;
+        let open = fold.questions().filter(|question| wanted(question.approval));
+        let fresh = open.filter(|question| asked.insert(question.approval));
+        let frames = fresh.map(|request| Frame {
+            what: What::ToolApprovalRequest(question(request, at)),
+            about: About {
+                namespace: Some(Arc::clone(name)),
+                turn_id: Some(request.turn),
+                seq: Some(fold.seq()),
+                replay: true,
+                ..About::default()
+            },
+        });
+        frames.collect()
+    }
+
     fn show(&mut self, ext: Extensions, shown: Shown, out: &mut Vec<Frame>) {
         let last = shown.is_last();
         let Shown { inputs, turn, seq, tale } = shown;
         let own: Vec<InputId> = inputs.into_iter().filter(|input| self.mine.contains_key(input)).collect();
-        let request_id = own.first().and_then(|input| self.mine.get(input)?.request_id.clone());
+        let request_id = own.first().and_then(|input| self.mine.get(input)?.clone());
         let about = About {
             namespace: Some(Arc::clone(&self.name)),
             turn_id: turn,
@@ -310,13 +310,9 @@ impl Followed {
 
     /// Tells every chat of this socket that it is over.
     fn end_all(&mut self, fault: Fault) -> Vec<Frame> {
-        let ended = self.mine.drain().map(|(_, mine)| Frame {
+        let ended = self.mine.drain().map(|(_, request_id)| Frame {
             what: What::Error(Error::of(fault, None)),
-            about: About {
-                namespace: Some(Arc::clone(&self.name)),
-                request_id: mine.request_id,
-                ..About::default()
-            },
+            about: About { namespace: Some(Arc::clone(&self.name)), request_id, ..About::default() },
         });
         ended.collect()
     }
