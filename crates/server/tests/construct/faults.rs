@@ -11,28 +11,54 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::kit::{Kit, MOUNTS, SOON, assert_has};
 
+/// A clock that goes on only when it is told to, whatever nobody waits for but the network.
+struct Still(std::sync::mpsc::SyncSender<()>);
+
+impl Still {
+    fn stand() -> Self {
+        let (over, standing) = std::sync::mpsc::sync_channel(1);
+        // Time does not pass by itself while a thread works; a test that hangs is let go.
+        tokio::task::spawn_blocking(move || standing.recv_timeout(SOON).is_ok());
+        tokio::time::pause();
+        Self(over)
+    }
+
+    fn go_on(self) {
+        drop(self.0);
+        tokio::time::resume();
+    }
+}
+
 #[tokio::test]
 async fn c08_in_a_long_turn_the_server_pings_answers_and_sees_a_close() {
+    /// Pings of a turn of ninety seconds.
+    const PINGS: u64 = 3;
+    /// Timers are late by up to a millisecond.
+    const LATE: Duration = Duration::from_millis(5);
     for mount in MOUNTS {
-        let kit = Kit::with(mount, Setup::default(), |settings| {
-            (settings.timing.ping_secs, settings.limits.sockets_per_key) = (1, 1);
-        })
-        .await;
+        let kit = Kit::with(mount, Setup::default(), |settings| settings.limits.sockets_per_key = 1).await;
+        assert_eq!(kit.settings.timing.ping_secs * PINGS, 90);
         let gate = Gate::new();
         kit.scripts([Script::new().text("a").gate(&gate).end()]);
         let mut chat = kit.joined("s").await;
         chat.message("long").await;
         chat.until("chunk").await;
-        let (mut pings, mut pongs) = (0, 0);
-        chat.stream.send(Message::Ping("mine".into())).await.unwrap();
-        // As many as the default interval gives in a turn of ninety seconds.
-        while pings < 3 || pongs == 0 {
-            match tokio::time::timeout(SOON, chat.stream.next()).await.expect("a frame").unwrap().unwrap() {
-                Message::Ping(_) => pings += 1,
-                Message::Pong(text) => pongs += usize::from(text.as_ref() == b"mine"),
-                _ => {}
+        let still = Still::stand();
+        for _ in 0..PINGS {
+            tokio::time::advance(Duration::from_secs(kit.settings.timing.ping_secs) + LATE).await;
+            chat.stream.send(Message::Ping("mine".into())).await.unwrap();
+            let (mut pings, mut pongs) = (0, 0);
+            while pings == 0 || pongs == 0 {
+                let next = tokio::time::timeout(SOON, chat.stream.next()).await;
+                match next.expect("a frame").unwrap().unwrap() {
+                    Message::Ping(_) => pings += 1,
+                    Message::Pong(text) => pongs += usize::from(text.as_ref() == b"mine"),
+                    other => panic!("{other:?}"),
+                }
             }
+            assert_eq!((pings, pongs), (1, 1), "one ping each time");
         }
+        still.go_on();
         let began = Instant::now();
         chat.stream.close(None).await.unwrap();
         let protocols = [("sec-websocket-protocol", format!("construct.v1, bearer.{}", kit.key))];
