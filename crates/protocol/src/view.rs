@@ -77,7 +77,16 @@ pub struct SessionView {
     /// Whether it is put away.
     #[serde(default)]
     pub archived: bool,
-    /// What the agent may do, where it differs from the agent's own policy.
+    /// What its agent may do.
+    #[serde(flatten)]
+    pub freedom: Freedom,
+}
+
+/// What a session's agent may do, as far as the session says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Freedom {
+    /// The policy, where it differs from the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyPreset>,
     /// Whether calls that would wait for a person run without one.

@@ -121,7 +121,7 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
             events.push(Event::TurnStarted(TurnStarted {
                 turn: context.ids.make(TurnId::new),
                 inputs: vec![id],
-                agent: agent.snapshot(model, state.view().policy),
+                agent: agent.snapshot(model, state.view().freedom.policy),
                 attempt: 1,
                 fence: context.fence.0,
             }));
@@ -146,7 +146,7 @@ fn take_in(state: &State, said: &[Said], context: &Context<'_>) -> Result<Decisi
     history::check(said)?;
     open_calls::check_said(state, said)?;
     check_idle(state)?;
-    let agent = context.catalog.agent(&state.view().agent)?.snapshot(None, state.view().policy);
+    let agent = context.catalog.agent(&state.view().agent)?.snapshot(None, state.view().freedom.policy);
     let writer = history::Writer { ids: context.ids, by: context.by, agent, fence: context.fence };
     Ok(Decision::only(writer.write(said.to_vec())))
 }
@@ -295,7 +295,7 @@ pub(crate) fn start_next(state: &State, context: &Context<'_>) -> Option<Event> 
     Some(Event::TurnStarted(TurnStarted {
         turn: context.ids.make(TurnId::new),
         inputs: vec![input],
-        agent: agent.snapshot(model, view.policy),
+        agent: agent.snapshot(model, view.freedom.policy),
         attempt: 1,
         fence: context.fence.0,
     }))

@@ -29,7 +29,7 @@ impl Actor {
                 Decision::Deny => Verdict::Denied,
             });
         }
-        if state.view().auto_approve && request.requirement != Requirement::Always {
+        if state.view().freedom.auto_approve && request.requirement != Requirement::Always {
             return Ok(Verdict::Run(Ground::AutoApproval));
         }
         self.log.write(vec![Event::ApprovalRequested(request)]).await?;

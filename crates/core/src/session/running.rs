@@ -182,7 +182,7 @@ impl Actor {
             session: self.slot.id(),
             tenant: self.slot.identity().tenant.clone(),
             setting: Setting {
-                policy: self.log.state.view().policy.unwrap_or(agent.policy),
+                policy: self.log.state.view().freedom.policy.unwrap_or(agent.policy),
                 agent,
                 overrides: open.overrides.clone(),
                 client_tools: Arc::clone(&open.client_tools),

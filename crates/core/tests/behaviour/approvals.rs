@@ -423,7 +423,7 @@ async fn a_session_that_approves_by_itself_asks_only_where_a_tool_always_does() 
     let patch = SessionPatch { auto_approve: Some(true), ..SessionPatch::default() };
     assert_eq!(desk.session.update(patch.clone()).await.unwrap_err().code, ErrorCode::Forbidden);
     let chief = desk.kit.gateway().session(&admin(), desk.session.id()).await.unwrap();
-    assert!(chief.update(patch).await.unwrap().auto_approve);
+    assert!(chief.update(patch).await.unwrap().freedom.auto_approve);
     desk.go(&[("send", json!({})), ("fire", json!({}))]).await;
     let request = desk.asked().await;
     assert_eq!((request.tool.as_str(), request.requirement), ("fire", Requirement::Always));
@@ -586,6 +586,13 @@ async fn what_a_namespace_may_not_use_is_not_shown_and_does_not_run() {
             }
         }
         assert_eq!(ledger.runs().len(), usize::from(shown.contains(&"send")));
+        let audit = kit.disk().audit_entries(&"default".parse().unwrap(), 9).await.unwrap();
+        let mut refused: Vec<_> = audit.iter().filter(|entry| entry.action == "tool.refused").collect();
+        assert_eq!(refused.len(), 3 - shown.len(), "{audit:?}");
+        let of = |tool: &str| refused.iter().any(|entry| entry.object.ends_with(&format!(" {tool}")));
+        assert!(["send", "look", "fire_all"].into_iter().all(|tool| of(tool) != shown.contains(&tool)));
+        refused.retain(|entry| entry.principal.as_str() != "policy");
+        assert!(refused.is_empty(), "{refused:?}");
     }
 }
 

@@ -133,7 +133,10 @@ async fn importing_a_log_gives_nobody_rights_they_do_not_have() {
     assert_eq!((eve.policy, eve.agent.as_str(), eve.title.as_deref()), (None, "main", Some("mine")));
     let chief = kit.gateway().import(&admin(), log).await.unwrap().view;
     assert_eq!(chief.policy, Some(PolicyPreset::Full));
-    assert!(!eve.auto_approve && !chief.auto_approve, "what runs without a person is said anew");
+    assert!(
+        !eve.freedom.auto_approve && !chief.freedom.auto_approve,
+        "what runs without a person is said anew"
+    );
 }
 
 #[tokio::test(start_paused = true)]

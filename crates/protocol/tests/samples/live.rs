@@ -1,8 +1,8 @@
 //! Deltas, notices and views.
 
 use moongate_protocol::{
-    Delta, DeltaKind, Epoch, MessageView, Notice, Overlap, Part, PolicyPreset, Position, QueuedInput, Role,
-    Seq, SessionState, SessionView, WaitingOn,
+    Delta, DeltaKind, Epoch, Freedom, MessageView, Notice, Overlap, Part, PolicyPreset, Position,
+    QueuedInput, Role, Seq, SessionState, SessionView, WaitingOn,
 };
 
 use super::{all_parts, at, input, item, name, session, turn, unpriced, usage};
@@ -70,8 +70,7 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         messages: None,
         metadata: Default::default(),
         archived: false,
-        policy: None,
-        auto_approve: false,
+        freedom: Freedom::default(),
     };
     let full = SessionView {
         alias: Some(name("my chat")),
@@ -84,8 +83,7 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         messages: Some(7),
         metadata: [("colour".to_owned(), "blue".to_owned())].into(),
         archived: true,
-        policy: Some(PolicyPreset::WorkspaceWrite),
-        auto_approve: true,
+        freedom: Freedom { policy: Some(PolicyPreset::WorkspaceWrite), auto_approve: true },
         ..minimal.clone()
     };
     let waiting = SessionView { state: SessionState::Waiting, turn: Some(turn()), ..minimal.clone() };

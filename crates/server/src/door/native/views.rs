@@ -83,8 +83,8 @@ impl From<SessionView> for SessionBody {
                 namespace: view.namespace,
                 metadata: view.metadata,
                 archived: view.archived,
-                policy: view.policy,
-                auto_approve: view.auto_approve,
+                policy: view.freedom.policy,
+                auto_approve: view.freedom.auto_approve,
             },
             progress: ProgressBody {
                 state: view.state,
