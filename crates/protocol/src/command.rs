@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Say something.
-    Submit(NewInput),
+    Submit(Box<NewInput>),
     /// Take in what was said elsewhere, oldest first. Nothing of it is answered.
     TakeIn(Vec<Said>),
     /// Take a waiting input back.

@@ -112,7 +112,7 @@ impl SessionHandle {
         {
             return Err(crate::gateway::forbidden("this key may not use that model"));
         }
-        let done = self.command_behind(Command::Submit(input), gate).await?;
+        let done = self.command_behind(Command::Submit(Box::new(input)), gate).await?;
         let input = done.input.ok_or_else(lost)?;
         Ok(Accepted { input, position: done.position, queue_length: done.queue_length, again: done.already })
     }
