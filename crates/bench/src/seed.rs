@@ -95,6 +95,8 @@ fn events(ids: &Ids, fence: u64, number: usize) -> Result<Vec<Event>, Fault> {
             alias: None,
             title: None,
             metadata: Default::default(),
+            parent: None,
+            terms: None,
         }),
         Event::InputAccepted(InputAccepted {
             input,
@@ -105,6 +107,7 @@ fn events(ids: &Ids, fence: u64, number: usize) -> Result<Vec<Event>, Fault> {
             overrides: Overrides::default(),
             client_tools: Vec::new(),
             metadata: Default::default(),
+            agents: Vec::new(),
         }),
         Event::TurnStarted(TurnStarted {
             turn,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::{
     Caller, Record, Scope, Totals, caller::is_of_its_namespace, limits::ACTIVITY_EVENTS, session::Identity,
@@ -19,11 +19,14 @@ pub(crate) struct News {
 pub(crate) struct Activity {
     news: broadcast::Sender<News>,
     pub(crate) totals: Totals,
+    /// Rings when a session begins.
+    pub(crate) births: Notify,
 }
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        Self { news: broadcast::channel(ACTIVITY_EVENTS).0, totals: Totals::default() }
+        let news = broadcast::channel(ACTIVITY_EVENTS).0;
+        Self { news, totals: Totals::default(), births: Notify::new() }
     }
 
     pub(crate) fn publish(&self, identity: &Identity, records: &[Arc<Record>]) {

@@ -7,7 +7,10 @@ use moongate_protocol::{
     AgentName, AgentSnapshot, ErrorCode, ModelName, Namespace, PolicyPreset, ToolName, ToolSpec,
 };
 
-use crate::{CallSettings, Caller, Models, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox};
+use crate::{
+    CallSettings, Caller, Models, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox,
+    delegate::{self, DELEGATE},
+};
 
 /// A named agent.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Agent {
     pub settings: CallSettings,
     /// What it may spend.
     pub spend: SpendLimits,
+    /// The agents it may hand tasks to.
+    pub delegates: Vec<AgentName>,
 }
 
 impl Agent {
@@ -42,15 +47,22 @@ impl Agent {
             policy: PolicyPreset::Ask,
             settings: CallSettings::default(),
             spend: SpendLimits::default(),
+            delegates: Vec::new(),
         }
     }
 
+    /// Whether its model may ask for a tool of this name.
+    pub(crate) fn has_tool(&self, name: &str) -> bool {
+        self.tools.iter().any(|tool| tool.as_str() == name)
+            || (name == DELEGATE && !self.delegates.is_empty())
+    }
+
     /// What a turn writes down about its agent.
-    pub fn snapshot(&self, model: Option<&ModelName>, policy: Option<PolicyPreset>) -> AgentSnapshot {
+    pub fn snapshot(&self, model: Option<&ModelName>, policy: PolicyPreset) -> AgentSnapshot {
         AgentSnapshot {
             agent: self.name.clone(),
             model: model.unwrap_or(&self.model).clone(),
-            policy_hash: crate::policy::hash(policy.unwrap_or(self.policy)),
+            policy_hash: crate::policy::hash(policy),
         }
     }
 }
@@ -96,12 +108,9 @@ impl Catalog {
 
     /// What a model is told of the agent's tools that may be used in a namespace.
     pub(crate) fn tool_specs(&self, agent: &Agent, namespace: &Namespace) -> Arc<[ToolSpec]> {
-        agent
-            .tools
-            .iter()
-            .filter(|name| self.tool_policies.allow(namespace, name.as_str()))
-            .filter_map(|name| self.tools.get(name.as_str()))
-            .map(|t| t.spec().clone())
-            .collect()
+        let may = |name: &str| self.tool_policies.allow(namespace, name);
+        let tools = agent.tools.iter().filter(|name| may(name.as_str()) && name.as_str() != DELEGATE);
+        let tools = tools.filter_map(|name| self.tools.get(name.as_str())).map(|tool| tool.spec().clone());
+        tools.chain(delegate::spec(agent).filter(|_| may(DELEGATE))).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moongate_protocol::{
     AgentName, Envelope, ErrorCode, Event, Position, Seq, SessionCreated, SessionForked, SessionId,
-    SessionUpdated, SessionView,
+    SessionUpdated, SessionView, Tenant, Timestamp,
 };
 
 use crate::{
@@ -32,7 +32,8 @@ pub(crate) async fn create(
     plan: Plan,
 ) -> Result<Created, Refusal> {
     let events = vec![(None, Event::SessionCreated(plan.created))];
-    found(gateway, caller, begin(gateway, caller, door, events, gateway.kept()).await).await
+    let birth = Birth::of(gateway, caller, door, events);
+    found(gateway, caller, birth.begin(gateway, gateway.kept()).await).await
 }
 
 /// Begins a session with what was said before.
@@ -48,12 +49,15 @@ pub(crate) async fn begin_with(
     for bytes in beginning.attachments {
         place.store.put_blob(bytes).await?;
     }
-    let agent = gateway.catalog().agent(&plan.created.agent)?.snapshot(None, None);
+    let catalog = gateway.catalog();
+    let agent = catalog.agent(&plan.created.agent)?;
+    let agent = agent.snapshot(None, agent.policy);
     let (ids, by, fence) = (gateway.ids(), caller.principal(), place.store.fence());
     let said = history::Writer { ids, by, agent, fence }.write(beginning.history);
     let created = Event::SessionCreated(plan.created);
     let events = std::iter::once(created).chain(said).map(|event| (None, event)).collect();
-    found(gateway, caller, begin(gateway, caller, door, events, place).await).await
+    let birth = Birth::of(gateway, caller, door, events);
+    found(gateway, caller, birth.begin(gateway, place).await).await
 }
 
 /// The session that was begun, or the one that has its alias.
@@ -72,42 +76,52 @@ async fn found(
     }
 }
 
-/// Writes a log's first events and opens its slot.
-async fn begin(
-    gateway: &Gateway,
-    caller: &Caller,
-    door: &str,
-    events: Vec<(Option<moongate_protocol::Timestamp>, Event)>,
-    place: Place,
-) -> Result<SessionView, StoreError> {
-    let ids = gateway.ids();
-    let session = ids.make(SessionId::new);
-    let (epoch, now) = (ids.epoch(), ids.now());
-    let mut seq = Seq::ZERO;
-    let envelopes: Vec<_> = events
-        .into_iter()
-        .map(|(at, event)| {
-            seq = seq.next();
-            Envelope { epoch, seq, at: at.unwrap_or(now), session, event }
-        })
-        .collect();
-    let damaged = || StoreError::Damaged("a log begins with session.created".into());
-    let view = Summary::fold(&envelopes).ok_or_else(damaged)?.view().clone();
-    let identity = Identity {
-        tenant: caller.tenant().clone(),
-        owner: view.owner.clone(),
-        namespace: view.namespace.clone(),
-        agent: view.agent.clone(),
-        door: door.into(),
-    };
-    let records: Vec<_> = envelopes.into_iter().map(|envelope| Arc::new(Record::new(envelope))).collect();
-    let row = SessionRow { tenant: identity.tenant.clone(), door: door.into(), view: view.clone() };
-    let fence = place.store.fence();
-    let append = Append { fence, expected: Seq::ZERO, records: records.clone(), row, idempotency: None };
-    place.store.append(append).await?;
-    let slot = gateway.slot(session, identity, Position { epoch, seq }, place);
-    gateway.shared.activity.publish(slot.identity(), &records);
-    Ok(view)
+/// A log's first events.
+pub(crate) struct Birth {
+    pub(crate) session: SessionId,
+    pub(crate) tenant: Tenant,
+    pub(crate) door: Arc<str>,
+    /// With their times, where they are older than the log.
+    pub(crate) events: Vec<(Option<Timestamp>, Event)>,
+}
+
+impl Birth {
+    fn of(gateway: &Gateway, caller: &Caller, door: &str, events: Vec<(Option<Timestamp>, Event)>) -> Self {
+        let session = gateway.ids().make(SessionId::new);
+        Self { session, tenant: caller.tenant().clone(), door: door.into(), events }
+    }
+
+    /// Writes the events and opens the session's slot.
+    pub(crate) async fn begin(self, gateway: &Gateway, place: Place) -> Result<SessionView, StoreError> {
+        let Self { session, tenant, door, events } = self;
+        let (epoch, now) = (gateway.ids().epoch(), gateway.ids().now());
+        let mut seq = Seq::ZERO;
+        let envelopes: Vec<_> = events
+            .into_iter()
+            .map(|(at, event)| {
+                seq = seq.next();
+                Envelope { epoch, seq, at: at.unwrap_or(now), session, event }
+            })
+            .collect();
+        let damaged = || StoreError::Damaged("a log begins with session.created".into());
+        let view = Summary::fold(&envelopes).ok_or_else(damaged)?.view().clone();
+        let identity = Identity {
+            tenant,
+            owner: view.owner.clone(),
+            namespace: view.namespace.clone(),
+            agent: view.agent.clone(),
+            door: Arc::clone(&door),
+        };
+        let records: Vec<_> = envelopes.into_iter().map(|envelope| Arc::new(Record::new(envelope))).collect();
+        let row = SessionRow { tenant: identity.tenant.clone(), door, view: view.clone() };
+        let fence = place.store.fence();
+        let append = Append { fence, expected: Seq::ZERO, records: records.clone(), row, idempotency: None };
+        place.store.append(append).await?;
+        let slot = gateway.slot(session, identity, Position { epoch, seq }, place);
+        gateway.shared.activity.publish(slot.identity(), &records);
+        gateway.shared.activity.births.notify_waiters();
+        Ok(view)
+    }
 }
 
 impl Gateway {
@@ -144,7 +158,7 @@ impl Gateway {
         let mut events: Vec<_> = events_to(from, at)
             .await?
             .into_iter()
-            .map(|envelope| (Some(envelope.at), without_alias(envelope.event)))
+            .map(|envelope| (Some(envelope.at), without_ties(envelope.event)))
             .collect();
         let by = caller.principal().clone();
         events.push((None, Event::SessionForked(SessionForked { from: from.id(), at, by: by.clone() })));
@@ -160,7 +174,7 @@ impl Gateway {
             };
             events.push((None, Event::SessionUpdated(updated)));
         }
-        let view = begin(self, caller, "native", events, place).await?;
+        let view = Birth::of(self, caller, "native", events).begin(self, place).await?;
         Ok(Created { view, existed: false })
     }
 
@@ -197,7 +211,10 @@ impl Gateway {
         }
         let owner = if new.shared { of_its_namespace() } else { caller.principal().clone() };
         let (alias, title, metadata) = (new.alias, new.title, new.metadata);
-        Ok(Plan { created: SessionCreated { owner, namespace, agent, alias, title, metadata } })
+        let (parent, terms) = (None, None);
+        Ok(Plan {
+            created: SessionCreated { owner, namespace, agent, alias, title, metadata, parent, terms },
+        })
     }
 
     /// Whether the caller may begin sessions, and the server still takes them.
@@ -238,7 +255,7 @@ impl Gateway {
             .collect();
         let by = caller.principal().clone();
         events.push((None, Event::SessionForked(SessionForked { from, at, by })));
-        let view = begin(self, caller, "native", events, self.kept()).await?;
+        let view = Birth::of(self, caller, "native", events).begin(self, self.kept()).await?;
         Ok(Created { view, existed: false })
     }
 }
@@ -280,17 +297,19 @@ fn check_bounds(event: &Event) -> Result<(), Refusal> {
     }
 }
 
-/// An alias names one session: a copy goes without.
-fn without_alias(event: Event) -> Event {
+/// An alias names one session, and a call waits for one: a copy goes without.
+fn without_ties(event: Event) -> Event {
     match event {
-        Event::SessionCreated(created) => Event::SessionCreated(SessionCreated { alias: None, ..created }),
+        Event::SessionCreated(created) => {
+            Event::SessionCreated(SessionCreated { alias: None, parent: None, terms: None, ..created })
+        }
         other => other,
     }
 }
 
 /// What came from elsewhere belongs to who brought it, and talks to an agent there is.
 fn adopt(event: Event, caller: &Caller, catalog: &crate::Catalog) -> Event {
-    match without_alias(event) {
+    match without_ties(event) {
         Event::SessionCreated(created) => {
             let known = catalog.agents.contains_key(&created.agent) && caller.may_use(&created.agent);
             let agent = if known { created.agent } else { catalog.default_agent.clone() };

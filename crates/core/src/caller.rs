@@ -159,6 +159,11 @@ impl Caller {
         self.limits.agents.is_empty() || self.limits.agents.contains(agent)
     }
 
+    /// The agents the caller is narrowed to; none when it may use any.
+    pub fn agents(&self) -> &[AgentName] {
+        &self.limits.agents
+    }
+
     /// Whether the caller may see this namespace.
     pub fn may_enter(&self, namespace: &Namespace) -> bool {
         self.limits.namespaces.is_empty()

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use moongate_protocol::{AgentName, Alias, ErrorCode, Metadata, Namespace, Position, SessionId, SessionView};
+use moongate_protocol::{AgentName, Alias, ErrorCode, Metadata, Namespace, SessionId, SessionView};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use crate::turns::TurnPermit;
@@ -19,7 +19,7 @@ use crate::{
     expiry::Expiries,
     ledger::{Ledger, day_began},
     limits::UPLOAD_WAIT,
-    session::{Identity, Place, SessionHandle, Slot},
+    session::Slot,
     shutdown::Shutdown,
     turns::Turns,
 };
@@ -66,7 +66,7 @@ impl Shared {
         Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Slot>>> {
+    pub(crate) fn slots(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -279,37 +279,6 @@ impl Gateway {
     /// Fires when the server begins to go away.
     pub fn draining(&self) -> &CancellationToken {
         &self.shared.shutdown.draining
-    }
-
-    pub(crate) fn handle(&self, slot: Arc<Slot>, caller: Caller) -> SessionHandle {
-        SessionHandle::new(Arc::clone(&self.shared), slot, caller)
-    }
-
-    /// The slot of a session, made from its row when nobody uses the session yet.
-    pub(crate) async fn open(&self, id: SessionId) -> Result<Arc<Slot>, Refusal> {
-        if let Some(slot) = self.shared.slots().get(&id) {
-            return Ok(Arc::clone(slot));
-        }
-        let row = self.shared.store.session(id).await?.ok_or_else(|| Refusal::not_found("session"))?;
-        let identity = Identity {
-            tenant: row.tenant,
-            owner: row.view.owner,
-            namespace: row.view.namespace,
-            agent: row.view.agent,
-            door: row.door,
-        };
-        Ok(self.slot(id, identity, row.view.head, self.kept()))
-    }
-
-    /// The slot of a session whose identity is known.
-    pub(crate) fn slot(&self, id: SessionId, identity: Identity, head: Position, place: Place) -> Arc<Slot> {
-        let fresh = || Arc::new(Slot::new(id, identity, head, place));
-        Arc::clone(self.shared.slots().entry(id).or_insert_with(fresh))
-    }
-
-    /// Where logs are that are kept.
-    pub(crate) fn kept(&self) -> Place {
-        Place { store: Arc::clone(&self.shared.store), over: None }
     }
 }
 

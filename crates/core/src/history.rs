@@ -95,6 +95,7 @@ impl Writer<'_> {
             overrides: Overrides::default(),
             client_tools: Vec::new(),
             metadata: Metadata::new(),
+            agents: Vec::new(),
         }));
     }
 

@@ -50,6 +50,12 @@ pub const REMEMBERED_RULES: usize = 256;
 pub const RULE_BYTES: usize = 16 * 1024;
 /// Approvals one page lists.
 pub const APPROVALS_LISTED: usize = 1000;
+/// Times a task is handed on from agent to agent: deeper nobody follows who does what.
+pub const DELEGATION_DEPTH: usize = 4;
+/// Tasks one turn may hand to other agents: each is a session of its own.
+pub const DELEGATIONS_PER_TURN: usize = 16;
+/// How long the sessions of a turn that ends may take to stop: longer than one of them has to stop its own turn.
+pub const CHILD_GRACE: Duration = Duration::from_secs(10);
 /// Times a turn is tried: a turn that ends the process each time must not do so for ever.
 pub const TURN_ATTEMPTS: u32 = 3;
 /// Frames a follower may be behind before it goes back to the log.
@@ -94,6 +100,10 @@ pub struct Limits {
     pub approval_wait: Duration,
     /// See [`ACTOR_IDLE`].
     pub actor_idle: Duration,
+    /// See [`DELEGATION_DEPTH`].
+    pub delegation_depth: usize,
+    /// See [`DELEGATIONS_PER_TURN`].
+    pub delegations_per_turn: usize,
 }
 
 impl Default for Limits {
@@ -107,6 +117,8 @@ impl Default for Limits {
             tool_duration: TOOL_DURATION,
             approval_wait: APPROVAL_WAIT,
             actor_idle: ACTOR_IDLE,
+            delegation_depth: DELEGATION_DEPTH,
+            delegations_per_turn: DELEGATIONS_PER_TURN,
         }
     }
 }

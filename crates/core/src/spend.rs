@@ -1,7 +1,8 @@
 //! How much may be spent on models: bounds an operator sets, each looked at before a model is called. A call that
 //! began is not broken off.
 
-use moongate_protocol::{AgentName, ErrorCode, MicroUsd, Namespace, Principal, Tokens};
+pub use moongate_protocol::Allowance;
+use moongate_protocol::{AgentName, ErrorCode, MicroUsd, Namespace, Principal, Tokens, UsageTotal};
 
 use crate::{Fault, is_beneath, ledger::Account};
 
@@ -23,6 +24,11 @@ impl Spent {
         Self { cost: cost.unwrap_or_default(), tokens, calls: 1 }
     }
 
+    /// What several calls came to.
+    pub(crate) fn total(usage: UsageTotal) -> Self {
+        Self { calls: usage.calls, ..Self::call(usage.tokens, usage.cost) }
+    }
+
     /// Adds what others came to; stays at the largest number instead of overflowing.
     pub fn add(&mut self, other: Self) {
         self.cost = MicroUsd(self.cost.0.saturating_add(other.cost.0));
@@ -31,32 +37,23 @@ impl Spent {
     }
 }
 
-/// How much may be spent. What is absent has no bound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allowance {
-    /// Money. Calls of models whose price is unknown do not count.
-    pub cost: Option<MicroUsd>,
-    /// Tokens of prompts and answers together.
-    pub tokens: Option<u64>,
-    /// Model calls.
-    pub calls: Option<u64>,
+/// The bound that is reached, in words.
+fn reached(allowance: &Allowance, spent: Spent) -> Option<String> {
+    if let Some(cost) = allowance.cost.filter(|cost| spent.cost >= *cost) {
+        return Some(format!("{} US dollars", usd(cost)));
+    }
+    if let Some(tokens) = allowance.tokens.filter(|tokens| spent.tokens >= *tokens) {
+        return Some(format!("{tokens} tokens"));
+    }
+    allowance.calls.filter(|calls| spent.calls >= *calls).map(|calls| format!("{calls} model calls"))
 }
 
-impl Allowance {
-    /// Whether nothing is bounded.
-    pub fn is_endless(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// The bound that is reached, in words.
-    fn reached(&self, spent: Spent) -> Option<String> {
-        if let Some(cost) = self.cost.filter(|cost| spent.cost >= *cost) {
-            return Some(format!("{} US dollars", usd(cost)));
-        }
-        if let Some(tokens) = self.tokens.filter(|tokens| spent.tokens >= *tokens) {
-            return Some(format!("{tokens} tokens"));
-        }
-        self.calls.filter(|calls| spent.calls >= *calls).map(|calls| format!("{calls} model calls"))
+/// What is left of an allowance.
+fn left(allowance: &Allowance, spent: Spent) -> Allowance {
+    Allowance {
+        cost: allowance.cost.map(|cost| MicroUsd(cost.0.saturating_sub(spent.cost.0))),
+        tokens: allowance.tokens.map(|tokens| tokens.saturating_sub(spent.tokens)),
+        calls: allowance.calls.map(|calls| calls.saturating_sub(spent.calls)),
     }
 }
 
@@ -102,6 +99,8 @@ pub(crate) struct Spender<'a> {
     pub(crate) agent: &'a AgentName,
     /// The agent's own limits.
     pub(crate) own: &'a SpendLimits,
+    /// What the turn was given, where another one delegated to it.
+    pub(crate) given: &'a Allowance,
 }
 
 impl Spending {
@@ -115,13 +114,8 @@ impl Spending {
         so_far: SoFar,
         today: impl Fn(Account) -> Spent,
     ) -> Result<(), Fault> {
-        let on_path: Vec<_> =
-            self.beneath.iter().filter(|(path, _)| is_beneath(spender.namespace, path)).collect();
-        let places = || {
-            let namespaces = on_path.iter().map(|(_, limits)| limits);
-            std::iter::once(spender.own).chain(namespaces).chain([&self.everywhere])
-        };
-        for limits in places() {
+        within(spender.given, so_far.turn, "of the turn that delegated")?;
+        for limits in self.on(spender) {
             within(&limits.turn, so_far.turn, "of the turn")?;
             within(&limits.session, so_far.session, "of the session")?;
         }
@@ -130,15 +124,33 @@ impl Spending {
         };
         day(&self.caller, Account::Caller(spender.author.clone()), "of the caller for today")?;
         day(&spender.own.day, Account::Agent(spender.agent.clone()), "of the agent for today")?;
-        for (path, limits) in on_path {
+        for (path, limits) in self.on_path(spender.namespace) {
             day(&limits.day, Account::Namespace(path.clone()), "of the namespace for today")?;
         }
         day(&self.everywhere.day, Account::Everything, "of the server for today")
     }
+
+    /// What the turn has left for others to spend. Limits by day are everybody's, and looked at by each.
+    pub(crate) fn left(&self, spender: Spender<'_>, so_far: SoFar) -> Allowance {
+        let given = left(spender.given, so_far.turn);
+        self.on(spender).fold(given, |least, limits| {
+            least.and(left(&limits.turn, so_far.turn)).and(left(&limits.session, so_far.session))
+        })
+    }
+
+    /// The limits that count, the narrowest first.
+    fn on<'a>(&'a self, spender: Spender<'a>) -> impl Iterator<Item = &'a SpendLimits> {
+        let namespaces = self.on_path(spender.namespace).map(|(_, limits)| limits);
+        std::iter::once(spender.own).chain(namespaces).chain([&self.everywhere])
+    }
+
+    fn on_path<'a>(&'a self, namespace: &'a Namespace) -> impl Iterator<Item = &'a (Namespace, SpendLimits)> {
+        self.beneath.iter().filter(move |(path, _)| is_beneath(namespace, path))
+    }
 }
 
 fn within(limit: &Allowance, spent: Spent, of: &str) -> Result<(), Fault> {
-    limit.reached(spent).map_or(Ok(()), |bound| {
+    reached(limit, spent).map_or(Ok(()), |bound| {
         Err(Fault::new(ErrorCode::BudgetExceeded, format!("the spend limit {of} is reached: {bound}")))
     })
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use moongate_protocol::{
-    ApprovalId, Envelope, Event, Freedom, InputAccepted, InputId, MessageCompleted, Overlap, Part,
-    QuestionId, QueuedInput, Role, SessionCreated, SessionForked, SessionState, SessionUpdated, SessionView,
-    TurnId, UsageTotal,
+    ApprovalId, Envelope, Event, InputAccepted, InputId, MessageCompleted, Overlap, Part, QuestionId,
+    QueuedInput, Role, SessionCreated, SessionForked, SessionRules, SessionState, SessionUpdated,
+    SessionView, TurnId, UsageTotal,
 };
 
 /// How much of the first input becomes the title of a session that was given none, in characters.
@@ -121,10 +121,10 @@ impl Summary {
             view.agent = agent.clone();
         }
         if let Some(policy) = updated.policy {
-            view.freedom.policy = Some(policy);
+            view.rules.policy = Some(policy);
         }
         if let Some(auto_approve) = updated.auto_approve {
-            view.freedom.auto_approve = auto_approve;
+            view.rules.auto_approve = auto_approve;
         }
     }
 
@@ -135,7 +135,7 @@ impl Summary {
         self.view.queue.clear();
         self.view.usage = UsageTotal::default();
         self.view.owner = forked.by.clone();
-        self.view.freedom.auto_approve = false;
+        self.view.rules.auto_approve = false;
         self.view.created_at = envelope.at;
     }
 
@@ -213,7 +213,8 @@ fn created_view(first: &Envelope, created: &SessionCreated) -> SessionView {
         messages: Some(0),
         metadata: created.metadata.clone(),
         archived: false,
-        freedom: Freedom::default(),
+        rules: SessionRules::default(),
+        parent: created.parent.clone(),
     }
 }
 
@@ -264,6 +265,8 @@ mod tests {
                 alias: None,
                 title: None,
                 metadata: Default::default(),
+                parent: None,
+                terms: None,
             };
             Self(Summary::begin(&envelope(1, Event::SessionCreated(created))).unwrap(), 1)
         }
@@ -294,6 +297,7 @@ mod tests {
             overrides: Default::default(),
             client_tools: Vec::new(),
             metadata: Default::default(),
+            agents: Vec::new(),
         })
     }
 

@@ -50,6 +50,8 @@ pub struct NewInput {
     /// Refused when more inputs than this would run or wait in the session, this one included; only the server's
     /// own bound when absent.
     pub queue_limit: Option<usize>,
+    /// The only agents whoever says it may use; any when empty. The gateway says so itself, from the caller.
+    pub agents: Vec<AgentName>,
 }
 
 /// One message of a conversation that was held elsewhere.

@@ -78,3 +78,38 @@ impl UsageTotal {
         };
     }
 }
+
+/// How much may be spent. What is absent has no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Allowance {
+    /// Money. Calls of models whose price is unknown do not count.
+    #[serde(rename = "cost_microusd", default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<MicroUsd>,
+    /// Tokens of prompts and answers together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+}
+
+impl Allowance {
+    /// Whether nothing is bounded.
+    pub fn is_endless(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The stricter of two, bound by bound.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            a.into_iter().chain(b).min()
+        }
+        Self {
+            cost: least(self.cost, other.cost),
+            tokens: least(self.tokens, other.tokens),
+            calls: least(self.calls, other.calls),
+        }
+    }
+}

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Alias, InputId, ItemId, Metadata, Namespace, Overlap, Part, PolicyPreset, Position, Principal,
-    Role, Seq, SessionId, Timestamp, TurnId, UsageTotal,
+    AgentName, Alias, InputId, ItemId, Metadata, Namespace, Overlap, Parent, Part, PolicyPreset, Position,
+    Principal, Role, Seq, SessionId, Timestamp, TurnId, UsageTotal,
 };
 
 /// What a session is doing.
@@ -35,6 +35,18 @@ pub struct QueuedInput {
     pub overlap: Overlap,
     /// When it was accepted.
     pub at: Timestamp,
+}
+
+/// What a session's agent may do, where that is not what the agent itself may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionRules {
+    /// Another policy than the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyPreset>,
+    /// Whether calls that would wait for a person run without one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_approve: bool,
 }
 
 /// A session as lists and clients show it: a fold of its log.
@@ -77,21 +89,12 @@ pub struct SessionView {
     /// Whether it is put away.
     #[serde(default)]
     pub archived: bool,
-    /// What its agent may do.
+    /// What the agent may do here.
     #[serde(flatten)]
-    pub freedom: Freedom,
-}
-
-/// What a session's agent may do, as far as the session says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Freedom {
-    /// The policy, where it differs from the agent's own.
+    pub rules: SessionRules,
+    /// The call it was begun for, where an agent delegated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<PolicyPreset>,
-    /// Whether calls that would wait for a person run without one.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub auto_approve: bool,
+    pub parent: Option<Parent>,
 }
 
 /// What became of an approval.

@@ -1,6 +1,6 @@
 //! A gateway in the test's own process, which can be crashed and started again on the same store.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use moongate_core::{
     Agent, Caller, CallerLimits, Catalog, Gateway, Limits, MemoryStore, Models, NewSession, Parts, Scope,
@@ -33,6 +33,8 @@ pub struct Setup {
     pub spending: Spending,
     /// What the agent may spend.
     pub spend: SpendLimits,
+    /// Agents besides [`AGENT`]; one of that name takes its place.
+    pub agents: Vec<Agent>,
     /// The bounds.
     pub limits: Limits,
     /// What the ids are made from.
@@ -50,6 +52,7 @@ impl Default for Setup {
             tool_policies: ToolPolicies::default(),
             spending: Spending::default(),
             spend: SpendLimits::default(),
+            agents: Vec::new(),
             limits: Limits::default(),
             seed: 1,
         }
@@ -227,8 +230,9 @@ fn catalog(setup: &Setup) -> Catalog {
     agent.tools = setup.tools.iter().map(|tool| tool.spec().name.clone()).collect();
     agent.policy = setup.policy;
     agent.spend = setup.spend;
+    let agents = std::iter::once(&agent).chain(&setup.agents);
     Catalog {
-        agents: BTreeMap::from([(agent.name.clone(), Arc::new(agent))]),
+        agents: agents.map(|agent| (agent.name.clone(), Arc::new(agent.clone()))).collect(),
         default_agent: parsed(AGENT),
         models: setup.providers.clone().unwrap_or_else(|| Arc::new(setup.models.clone())),
         tools: Toolbox::new(setup.tools.iter().cloned()),

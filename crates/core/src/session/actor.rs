@@ -19,9 +19,10 @@ use tokio::{
 use super::{
     Slot,
     decide::{Decision, TurnChange, decide},
+    delegations::Children,
     gates::{Gate, Gates},
     log::Log,
-    running::{Canceller, Running, hear_from},
+    task::{Canceller, Running, hear_from},
 };
 use crate::{
     Fault, Refusal, StoreError,
@@ -81,6 +82,8 @@ pub(super) struct Actor {
     pub(super) permit: Option<TurnPermit>,
     /// What the turns of inputs that wait begin behind.
     pub(super) gates: Gates,
+    /// The sessions that calls of its turn wait for.
+    pub(super) children: Children,
 }
 
 /// Starts the actor of a session and returns its mailbox.
@@ -102,8 +105,8 @@ async fn run(shared: Arc<Shared>, slot: Arc<Slot>, mut mailbox: mpsc::Receiver<M
             return;
         }
     };
-    let (prompt, gates) = (Draft::default(), Gates::default());
-    let mut actor = Actor { shared, slot, log, prompt, running: None, permit: None, gates };
+    let (prompt, gates, children) = (Draft::default(), Gates::default(), Children::default());
+    let mut actor = Actor { shared, slot, log, prompt, running: None, permit: None, gates, children };
     let ended = match actor.recover().await {
         Ok(()) => actor.live(&mut mailbox).await,
         Err(stop) => Err(stop),
@@ -161,7 +164,7 @@ impl Actor {
             let stopped = self.shared.shutdown.stopped.clone();
             let deadline = match &self.running {
                 Some(running) => running.give_up,
-                None if self.gates.are_closed() => None,
+                None if self.gates.are_closed() || self.children.are_awaited() => None,
                 None => Some(Instant::now() + self.shared.limits.actor_idle),
             };
             tokio::select! {
@@ -174,6 +177,7 @@ impl Actor {
                     None => return Ok(()),
                 },
                 () = self.gates.open() => self.start_waiting().await?,
+                (call, returned) = self.children.next() => self.take_back(call, returned).await?,
                 () = at(deadline) => {
                     if self.running.is_some() {
                         self.end_by_force().await?;
@@ -189,6 +193,7 @@ impl Actor {
 
     /// Finishes what a restart interrupted: a turn without an end goes on or fails, a waiting input starts.
     async fn recover(&mut self) -> Result<(), Stop> {
+        self.mind_children();
         let Some(turn) = &self.log.state.turn else { return self.start_waiting().await };
         if turn.parked {
             return self.rest_on().await;
@@ -238,7 +243,7 @@ impl Actor {
         reply: Reply,
     ) -> Result<(), Stop> {
         if command == SessionCommand::Delete {
-            return self.delete(decision.events, reply).await;
+            return self.delete(&by, decision.events, reply).await;
         }
         if decision.change == TurnChange::Start {
             match self.shared.turns.try_acquire(&by) {
@@ -323,8 +328,9 @@ impl Actor {
 
     /// Removes the log. Its last events are told to followers but not written: nobody could read them any more, and
     /// so a crash leaves the whole session or nothing of it.
-    async fn delete(&mut self, events: Vec<Event>, reply: Reply) -> Result<(), Stop> {
+    async fn delete(&mut self, by: &Principal, events: Vec<Event>, reply: Reply) -> Result<(), Stop> {
         drop(self.running.take());
+        self.delete_children(by).await;
         let deleted = self.log.remove(events).await;
         let answer = deleted.as_ref().map(|()| self.done(None)).map_err(refusal_for);
         // The caller may have gone away.

@@ -113,6 +113,7 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
         overrides: input.overrides.clone(),
         client_tools: input.client_tools.clone(),
         metadata: input.metadata.clone(),
+        agents: input.agents.clone(),
     });
     let mut events = vec![accepted];
     let change = match (busy, input.overlap) {
@@ -121,7 +122,7 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
             events.push(Event::TurnStarted(TurnStarted {
                 turn: context.ids.make(TurnId::new),
                 inputs: vec![id],
-                agent: agent.snapshot(model, state.view().freedom.policy),
+                agent: agent.snapshot(model, state.policy(agent)),
                 attempt: 1,
                 fence: context.fence.0,
             }));
@@ -146,7 +147,8 @@ fn take_in(state: &State, said: &[Said], context: &Context<'_>) -> Result<Decisi
     history::check(said)?;
     open_calls::check_said(state, said)?;
     check_idle(state)?;
-    let agent = context.catalog.agent(&state.view().agent)?.snapshot(None, state.view().freedom.policy);
+    let agent = context.catalog.agent(&state.view().agent)?;
+    let agent = agent.snapshot(None, state.policy(agent));
     let writer = history::Writer { ids: context.ids, by: context.by, agent, fence: context.fence };
     Ok(Decision::only(writer.write(said.to_vec())))
 }
@@ -295,7 +297,7 @@ pub(crate) fn start_next(state: &State, context: &Context<'_>) -> Option<Event> 
     Some(Event::TurnStarted(TurnStarted {
         turn: context.ids.make(TurnId::new),
         inputs: vec![input],
-        agent: agent.snapshot(model, view.freedom.policy),
+        agent: agent.snapshot(model, state.policy(agent)),
         attempt: 1,
         fence: context.fence.0,
     }))

@@ -97,7 +97,7 @@ impl SessionHandle {
     ///
     /// # Errors
     /// As [`SessionHandle::submit`].
-    pub async fn submit_behind(&self, input: NewInput, gate: Option<Gate>) -> Result<Accepted, Refusal> {
+    pub async fn submit_behind(&self, mut input: NewInput, gate: Option<Gate>) -> Result<Accepted, Refusal> {
         self.require(Scope::SessionsWrite)?;
         if self.shared.shutdown.draining.is_cancelled() {
             return Err(crate::gateway::going_away());
@@ -112,6 +112,7 @@ impl SessionHandle {
         {
             return Err(crate::gateway::forbidden("this key may not use that model"));
         }
+        input.agents = self.caller.agents().to_vec();
         let done = self.command_behind(Command::Submit(Box::new(input)), gate).await?;
         let input = done.input.ok_or_else(lost)?;
         Ok(Accepted { input, position: done.position, queue_length: done.queue_length, again: done.already })
@@ -294,8 +295,16 @@ impl SessionHandle {
     }
 
     async fn command_behind(&self, command: Command, gate: Option<Gate>) -> Result<Done, Refusal> {
+        self.send(self.caller.principal().clone(), command, gate).await
+    }
+
+    /// A command of the gateway's own, on somebody's behalf whose rights were looked at elsewhere.
+    pub(crate) async fn tell(&self, by: Principal, command: Command) -> Result<Done, Refusal> {
+        self.send(by, command, None).await
+    }
+
+    async fn send(&self, by: Principal, command: Command, gate: Option<Gate>) -> Result<Done, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let by: Principal = self.caller.principal().clone();
         let mut message = Message::Command(Box::new(ActorCommand { by, command, gate, reply }));
         loop {
             if self.shared.shutdown.stopped.is_cancelled() {

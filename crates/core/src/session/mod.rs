@@ -4,6 +4,7 @@ mod actor;
 mod approvals;
 mod audit;
 mod decide;
+mod delegations;
 mod gates;
 mod handle;
 mod load;
@@ -13,6 +14,7 @@ mod parked;
 mod repeated;
 mod running;
 mod state;
+mod task;
 mod transcript;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,6 +80,11 @@ impl Slot {
     /// Where the log is.
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Where the log is, for one that is to be beside it.
+    pub(crate) fn place(&self) -> Place {
+        Place { store: Arc::clone(&self.store), over: self.over.clone() }
     }
 
     /// Waits until a session that is not kept is over; for ever for one that is.

@@ -71,9 +71,9 @@ pub(super) fn check_tools(tools: &[ToolSpec], agent: &Agent) -> Result<(), Refus
         let message = format!("an input's tools have at most {CLIENT_TOOL_BYTES} bytes");
         return Err(Refusal::new(ErrorCode::TooLarge, message));
     }
-    let mut names: HashSet<_> = agent.tools.iter().collect();
+    let mut names = HashSet::new();
     for tool in tools {
-        if !names.insert(&tool.name) {
+        if agent.has_tool(tool.name.as_str()) || !names.insert(&tool.name) {
             let message = format!("there are two tools named {}, or the agent has one itself", tool.name);
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
         }

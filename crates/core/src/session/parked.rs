@@ -1,4 +1,4 @@
-//! A turn that waits for a person: no task, no share of the running turns, only the log and a time when silence
+//! A turn that waits for a person, or for another agent: no task, no share of the running turns, only the log and a time when silence
 //! becomes a no.
 
 use moongate_protocol::{
@@ -9,7 +9,7 @@ use moongate_protocol::{
 use super::{
     actor::{Actor, Done, Stop, refusal_for},
     approvals::{expired, voided},
-    running::Canceller,
+    task::Canceller,
 };
 use crate::{
     Refusal, ToolResult,
@@ -29,7 +29,7 @@ impl Actor {
                 Decision::Deny => Verdict::Denied,
             });
         }
-        if state.view().freedom.auto_approve && request.requirement != Requirement::Always {
+        if state.view().rules.auto_approve && request.requirement != Requirement::Always {
             return Ok(Verdict::Run(Ground::AutoApproval));
         }
         self.log.write(vec![Event::ApprovalRequested(request)]).await?;
@@ -39,9 +39,9 @@ impl Actor {
     }
 
     /// The turn ran all calls that may run: it goes on if there is a result for each, and else rests until a person
-    /// decides. Somebody may have decided while it said so.
+    /// decides or another agent is done. Somebody may have decided while it said so.
     pub(super) async fn rest_or_go_on(&mut self) -> Result<Verdict, Stop> {
-        if self.log.state.approvals.open().next().is_none() {
+        if !self.log.state.waits() {
             return self.go_on(Vec::new()).await;
         }
         if self.log.state.can_go_on() {
@@ -91,8 +91,10 @@ impl Actor {
     /// Ends a turn that has no task.
     pub(super) async fn stop_parked(&mut self, by: Canceller) -> Result<Option<(TurnId, Vec<String>)>, Stop> {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return Ok(None) };
-        let calls = self.log.state.approvals.open().map(|request| request.call.to_string());
-        let stopped: Vec<String> = calls.collect();
+        let state = &self.log.state;
+        let asked = state.approvals.open().map(|request| &request.call);
+        let handed_on = state.delegations.open().map(|started| &started.call);
+        let stopped: Vec<String> = asked.chain(handed_on).map(ToString::to_string).collect();
         self.end_turn_by(Vec::new(), Then::Cancelled(stopped.clone()), Some(by)).await?;
         Ok(Some((turn, stopped)))
     }
@@ -148,6 +150,8 @@ impl Actor {
     fn show_rest(&self) {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return };
         let (session, since) = (self.slot.id(), self.shared.ids.now());
-        self.slot.feed().notify(Notice::Waiting { session, turn, on: WaitingOn::Approval, since });
+        let asked = self.log.state.approvals.open().next().is_some();
+        let on = if asked { WaitingOn::Approval } else { WaitingOn::Tool };
+        self.slot.feed().notify(Notice::Waiting { session, turn, on, since });
     }
 }

@@ -3,89 +3,28 @@
 use std::sync::Arc;
 
 use moongate_protocol::{
-    CancelReason, Command, ErrorCode, Event, ItemId, MessageCompleted, Notice, Principal, Role, StopReason,
-    TurnCancelled, TurnCompleted, TurnFailed, TurnId, WaitingOn,
+    CancelReason, ErrorCode, Event, ItemId, MessageCompleted, Notice, Role, StopReason, TurnCancelled,
+    TurnCompleted, TurnFailed, TurnId, UsageTotal, WaitingOn,
 };
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    actor::{Actor, Done, Reply, Stop, refusal_for},
+    actor::{Actor, Done, Stop},
     approvals::gateway as gateway_principal,
     decide::start_next,
-    gates::Share,
     state::OpenTurn,
+    task::{Canceller, Running, refuse_waiters},
     transcript::calls_in,
 };
 use crate::{
     Fault,
     gateway::TurnPermit,
-    limits::CANCEL_GRACE,
     turn::{Report, Setting, Then, Turn, Verdict, Work, compactable},
 };
 
 /// Reports that wait for the actor: a turn and its parallel calls have at most this many under way.
 const REPORTS: usize = 16;
-
-/// A turn's task.
-pub(super) struct Running {
-    id: TurnId,
-    cancel: CancellationToken,
-    task: JoinHandle<()>,
-    reports: mpsc::Receiver<Report>,
-    /// Tells the turn that somebody decided on one of its calls.
-    pub(super) decided: Arc<Notify>,
-    /// Who wants it stopped; the first counts.
-    cancelled_by: Option<Canceller>,
-    /// Who is answered when it has stopped.
-    pub(super) waiters: Vec<Reply>,
-    /// When a turn that was told to stop is not waited for any more.
-    pub(super) give_up: Option<Instant>,
-    /// What it holds of the shares of whoever set it off.
-    share: Option<Share>,
-}
-
-/// Who stops a turn, and how it came to that.
-pub(super) struct Canceller {
-    by: Principal,
-    reason: CancelReason,
-}
-
-impl Canceller {
-    /// Who gave this command.
-    pub(super) fn of(by: Principal, command: &Command) -> Self {
-        let aborts = matches!(command, Command::Abort(_));
-        Self { by, reason: if aborts { CancelReason::Abort } else { CancelReason::Cancel } }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-        self.task.abort();
-    }
-}
-
-impl Running {
-    /// Tells the turn to stop.
-    pub(super) fn stop(&mut self, by: Canceller) {
-        self.cancelled_by.get_or_insert(by);
-        self.give_up.get_or_insert_with(|| Instant::now() + CANCEL_GRACE);
-        self.cancel.cancel();
-    }
-}
-
-/// The running turn's next report; nothing ever when no turn runs.
-pub(super) async fn hear_from(running: &mut Option<Running>) -> Option<Report> {
-    match running {
-        Some(running) => running.reports.recv().await,
-        None => std::future::pending().await,
-    }
-}
 
 fn asks_for_tools(event: &Event) -> bool {
     match event {
@@ -94,13 +33,14 @@ fn asks_for_tools(event: &Event) -> bool {
     }
 }
 
-/// Tells those who wait for a turn's end that it could not be written.
-fn refuse_waiters(ended: Option<Running>, stop: &Stop) {
-    let (Some(mut ended), Stop::Failed(error)) = (ended, stop) else { return };
-    for waiter in ended.waiters.drain(..) {
-        // Whoever asked may have gone away.
-        drop(waiter.send(Err(refusal_for(error))));
+/// A turn's total with the model calls among its last facts.
+fn with_calls(mut usage: UsageTotal, events: &[Event]) -> UsageTotal {
+    for event in events {
+        if let Event::UsageRecorded(recorded) = event {
+            usage.add_call(recorded.tokens, recorded.cost);
+        }
     }
+    usage
 }
 
 impl Actor {
@@ -182,7 +122,8 @@ impl Actor {
             session: self.slot.id(),
             tenant: self.slot.identity().tenant.clone(),
             setting: Setting {
-                policy: self.log.state.view().freedom.policy.unwrap_or(agent.policy),
+                policy: self.log.state.policy(&agent),
+                given: self.log.state.terms.as_ref().map(|terms| terms.spend).unwrap_or_default(),
                 agent,
                 overrides: open.overrides.clone(),
                 client_tools: Arc::clone(&open.client_tools),
@@ -235,8 +176,9 @@ impl Actor {
             }
             Then::CallModel => self.go_on(events).await?,
             Then::Called => self.rest_or_go_on().await?,
-            Then::Ask(_) | Then::Look | Then::Compact { .. } if stopping => Verdict::Stop,
+            Then::Ask(_) | Then::Delegate(_) | Then::Look | Then::Compact { .. } if stopping => Verdict::Stop,
             Then::Ask(request) => self.ask(*request).await?,
+            Then::Delegate(wish) => self.delegate(*wish, events).await?,
             Then::Look => Verdict::Call(self.work()),
             Then::Compact { halvings } => {
                 let range = compactable(&self.log.state.transcript, halvings).map(Box::new);
@@ -304,17 +246,13 @@ impl Actor {
         // The next turn may be behind the same gate.
         drop(ended.as_mut().and_then(|ended| ended.share.take()));
         let Some(open) = self.log.state.turn.clone() else { return Ok(()) };
-        let mut usage = open.usage;
-        for event in &events {
-            if let Event::UsageRecorded(recorded) = event {
-                usage.add_call(recorded.tokens, recorded.cost);
-            }
-        }
+        let usage = with_calls(open.usage, &events);
         let turn = open.id;
         let owner = self.log.state.view().owner.clone();
         let cancelled_by = by.or_else(|| ended.as_mut().and_then(|running| running.cancelled_by.take()));
-        let unasked = cancelled_by.as_ref().map_or_else(gateway_principal, |canceller| canceller.by.clone());
-        let unasked = self.unasked(&unasked, &events);
+        let ended_by = cancelled_by.as_ref().map_or_else(gateway_principal, |canceller| canceller.by.clone());
+        events.extend(self.call_back(&ended_by).await);
+        let unasked = self.unasked(&ended_by, &events);
         events.extend(unasked);
         let stopped = match &over {
             Then::Cancelled(stopped) => Some((turn, stopped.clone())),
@@ -334,9 +272,13 @@ impl Actor {
                     .unwrap_or_else(|| Canceller { by: owner.clone(), reason: CancelReason::Cancel });
                 Event::TurnCancelled(TurnCancelled { turn, by, stopped, reason, usage })
             }
-            Then::Go | Then::Ask(_) | Then::Look | Then::Called | Then::CallModel | Then::Compact { .. } => {
-                return Ok(());
-            }
+            Then::Go
+            | Then::Ask(_)
+            | Then::Delegate(_)
+            | Then::Look
+            | Then::Called
+            | Then::CallModel
+            | Then::Compact { .. } => return Ok(()),
         });
         let mut draft = self.log.draft(events);
         let goes_on = !self.shared.shutdown.draining.is_cancelled();

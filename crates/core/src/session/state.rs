@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use moongate_protocol::{
-    AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, Position, Principal, SessionView, ToolSpec,
-    TurnId, UsageRecorded, UsageTotal,
+    AgentName, AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, PolicyPreset, Position,
+    Principal, SessionView, Terms, ToolSpec, TurnId, TurnStarted, UsageRecorded, UsageTotal,
 };
 
 use super::{
-    approvals::{Approvals, Asked},
+    approvals::Approvals,
+    delegations::Delegations,
     transcript::{PendingCall, Transcript},
 };
-use crate::{Spent, Summary, spend::SoFar};
+use crate::{Agent, Spent, Summary, spend::SoFar};
 
 /// The turn that runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,12 +26,41 @@ pub(crate) struct OpenTurn {
     pub(crate) client_tools: Arc<[ToolSpec]>,
     /// Who set it off: whose share of running turns it counts against.
     pub(crate) author: Principal,
+    /// The only agents they may use; any when empty.
+    pub(crate) agents: Vec<AgentName>,
     pub(crate) usage: UsageTotal,
     pub(crate) spent: Spent,
+    /// What others spent on its behalf.
+    pub(crate) handed_on: Spent,
     /// Answers and summaries so far; a provider need not count tokens for a call to count.
     pub(crate) model_calls: u64,
-    /// Nothing of it runs, and nothing can before a person decides; or somebody decided, and nothing ran since.
+    /// Nothing of it runs, and nothing can before a person decides or another agent is done; or somebody decided,
+    /// and nothing ran since.
     pub(crate) parked: bool,
+}
+
+impl OpenTurn {
+    fn begin(started: &TurnStarted, inputs: Vec<WaitingInput>, owner: &Principal) -> Self {
+        let author = inputs.first().map_or_else(|| owner.clone(), |input| input.author.clone());
+        let agents = inputs.first().map(|input| input.agents.clone()).unwrap_or_default();
+        let last = inputs.into_iter().next_back();
+        let (overrides, client_tools) =
+            last.map(|input| (input.overrides, input.client_tools)).unwrap_or_default();
+        Self {
+            id: started.turn,
+            attempt: started.attempt,
+            agent: started.agent.clone(),
+            overrides,
+            client_tools,
+            author,
+            agents,
+            usage: UsageTotal::default(),
+            spent: Spent::default(),
+            handed_on: Spent::default(),
+            model_calls: 0,
+            parked: false,
+        }
+    }
 }
 
 /// What a waiting input carries besides its words.
@@ -40,6 +70,7 @@ pub(crate) struct WaitingInput {
     pub(crate) overlap: Overlap,
     pub(crate) overrides: Overrides,
     pub(crate) client_tools: Arc<[ToolSpec]>,
+    pub(crate) agents: Vec<AgentName>,
 }
 
 /// Everything an actor knows of its session.
@@ -48,6 +79,9 @@ pub(crate) struct State {
     pub(crate) summary: Summary,
     pub(crate) transcript: Transcript,
     pub(crate) approvals: Approvals,
+    pub(crate) delegations: Delegations,
+    /// What it may do at most, where another session delegated to it.
+    pub(crate) terms: Option<Terms>,
     pub(crate) turn: Option<OpenTurn>,
     pub(crate) waiting: BTreeMap<InputId, WaitingInput>,
     /// Tokens of the last model call's prompt and answer: how full the model's window is.
@@ -60,10 +94,13 @@ impl State {
     /// The state after a log's first event; `None` unless that is `session.created`.
     pub(crate) fn begin(first: &Envelope) -> Option<Self> {
         let summary = Summary::begin(first)?;
+        let Event::SessionCreated(created) = &first.event else { return None };
         Some(Self {
             summary,
             transcript: Transcript::default(),
             approvals: Approvals::default(),
+            delegations: Delegations::default(),
+            terms: created.terms.clone(),
             turn: None,
             waiting: BTreeMap::new(),
             window_used: 0,
@@ -75,6 +112,7 @@ impl State {
     pub(crate) fn apply(&mut self, envelope: &Envelope) {
         self.transcript.apply(envelope);
         self.approvals.apply(&envelope.event);
+        self.delegations.apply(&envelope.event);
         match &envelope.event {
             Event::InputAccepted(input) => {
                 let waiting = WaitingInput {
@@ -82,6 +120,7 @@ impl State {
                     overlap: input.overlap,
                     overrides: input.overrides.clone(),
                     client_tools: input.client_tools.as_slice().into(),
+                    agents: input.agents.clone(),
                 };
                 self.waiting.insert(input.input, waiting);
             }
@@ -89,22 +128,8 @@ impl State {
                 self.waiting.remove(&withdrawn.input);
             }
             Event::TurnStarted(started) => {
-                let taken: Vec<_> = started.inputs.iter().filter_map(|id| self.waiting.remove(id)).collect();
-                let author = taken.first().map_or_else(|| self.view().owner.clone(), |w| w.author.clone());
-                let (overrides, client_tools) =
-                    taken.into_iter().next_back().map(|w| (w.overrides, w.client_tools)).unwrap_or_default();
-                self.turn = Some(OpenTurn {
-                    id: started.turn,
-                    attempt: started.attempt,
-                    agent: started.agent.clone(),
-                    overrides,
-                    client_tools,
-                    author,
-                    usage: UsageTotal::default(),
-                    spent: Spent::default(),
-                    model_calls: 0,
-                    parked: false,
-                });
+                let taken = started.inputs.iter().filter_map(|id| self.waiting.remove(id)).collect();
+                self.turn = Some(OpenTurn::begin(started, taken, &self.view().owner));
             }
             Event::TurnResumed(resumed) => {
                 if let Some(turn) = &mut self.turn {
@@ -119,6 +144,13 @@ impl State {
                 (None, None) => {}
             },
             Event::UsageRecorded(usage) => self.account(usage),
+            Event::DelegationFinished(finished) => {
+                let spent = Spent::total(finished.usage);
+                self.spent.add(spent);
+                if let Some(turn) = &mut self.turn {
+                    turn.handed_on.add(spent);
+                }
+            }
             Event::ContextCompacted(_) => {
                 self.window_used = 0;
                 if let Some(turn) = &mut self.turn {
@@ -153,8 +185,11 @@ impl State {
         if event.turn().is_none() || matches!(event, Event::ApprovalResolved(_)) || self.turn.is_none() {
             return;
         }
-        let may_rest = matches!(event, Event::ApprovalRequested(_) | Event::ToolFinished(_));
-        let rests = may_rest && self.approvals.open().next().is_some() && !self.can_go_on();
+        let may_rest = matches!(
+            event,
+            Event::ApprovalRequested(_) | Event::DelegationStarted(_) | Event::ToolFinished(_)
+        );
+        let rests = may_rest && self.rests();
         if let Some(turn) = &mut self.turn {
             turn.parked = rests;
         }
@@ -165,24 +200,43 @@ impl State {
         let mut calls = self.transcript.pending_calls();
         for call in &mut calls {
             call.asked = self.approvals.of_call(&call.call);
+            call.delegated = self.delegations.awaits(&call.call);
         }
         calls
     }
 
-    /// Whether a call without a result waits for anything but a person, or the client that runs it.
+    /// Whether a call waits for a person, or for another agent.
+    pub(crate) fn waits(&self) -> bool {
+        self.approvals.open().next().is_some() || self.delegations.open().next().is_some()
+    }
+
+    /// Whether nothing can be done before one of them answers.
+    pub(crate) fn rests(&self) -> bool {
+        self.waits() && !self.can_go_on()
+    }
+
+    /// Whether a call without a result waits for nobody: neither a person nor another agent, nor the client that
+    /// runs it.
     pub(crate) fn can_go_on(&self) -> bool {
         let clients = self.turn.as_ref().map(|turn| Arc::clone(&turn.client_tools)).unwrap_or_default();
         let is_clients = |call: &PendingCall| clients.iter().any(|tool| tool.name.as_str() == call.tool);
-        self.pending_calls().iter().any(|call| call.asked != Some(Asked::Open) && !is_clients(call))
+        self.pending_calls().iter().any(|call| !call.waits() && !is_clients(call))
     }
 
     /// What the open turn and the session have spent. A call whose provider counts no tokens is one all the same.
     pub(crate) fn spent(&self) -> SoFar {
-        let turn = self.turn.as_ref().map_or_else(Spent::default, |turn| Spent {
-            calls: turn.spent.calls.max(turn.model_calls),
-            ..turn.spent
-        });
-        SoFar { turn, session: self.spent }
+        let mut spent = Spent::default();
+        if let Some(turn) = &self.turn {
+            spent = Spent { calls: turn.spent.calls.max(turn.model_calls), ..turn.spent };
+            spent.add(turn.handed_on);
+        }
+        SoFar { turn: spent, session: self.spent }
+    }
+
+    /// The rules an agent's turn here is under: the session's or its own, and never laxer than its terms.
+    pub(crate) fn policy(&self, agent: &Agent) -> PolicyPreset {
+        let own = self.view().rules.policy.unwrap_or(agent.policy);
+        self.terms.as_ref().map_or(own, |terms| own.min(terms.policy))
     }
 
     /// What clients are shown.

@@ -18,6 +18,7 @@ impl Turn {
             namespace: &setting.namespace,
             agent: &setting.agent.name,
             own: &setting.agent.spend,
+            given: &setting.given,
         };
         let now = self.ids.now();
         setting

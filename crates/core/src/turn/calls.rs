@@ -2,22 +2,26 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use moongate_protocol::{CallId, DeltaKind, Effect, Event, Part, ToolFinished, ToolOutcome, WaitingOn};
+use moongate_protocol::{
+    CallId, DeltaKind, Effect, Event, Ground, Part, ToolFinished, ToolOutcome, WaitingOn,
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Over, Step, Then, Turn, UNKNOWN_OUTCOME, Verdict, Work,
-    judge::{Judged, Prepared},
+    Over, Step, Then, Turn, UNKNOWN_OUTCOME, Verdict, Wish, Work,
+    judge::{Callee, Judged, Prepared},
 };
 use crate::{
-    Grant, ToolResult,
+    Grant, Tool, ToolResult,
+    delegate::Errand,
     feed::LivePiece,
     limits::{PARALLEL_TOOLS, TOOL_OUTPUT_SHOWN_BYTES},
-    session::{Asked, NOT_STARTED, PendingCall},
+    session::{NOT_STARTED, PendingCall},
 };
 
 /// Pieces of live output that wait to be shown; when full, live output is dropped and the result says all.
@@ -29,7 +33,7 @@ const STOP_GRACE: Duration = Duration::from_secs(4);
 /// What became of a call.
 enum Ran {
     Finished(ToolFinished),
-    /// It waits for a person.
+    /// It waits for a person, or for another agent.
     Waits(CallId),
 }
 
@@ -44,7 +48,7 @@ impl Line {
     /// Takes the calls that may run and are not taken yet.
     fn take(&mut self, calls: Vec<PendingCall>) {
         for call in calls {
-            if call.asked != Some(Asked::Open) && self.taken.insert(call.call.clone()) {
+            if !call.waits() && self.taken.insert(call.call.clone()) {
                 self.next.push_back(call);
             }
         }
@@ -138,6 +142,10 @@ impl Turn {
             Judged::Waits => return Ok(None),
             Judged::Over(result) => return Ok(Some(result)),
         };
+        let tool = match &prepared.callee {
+            Callee::Tool(tool) => Arc::clone(tool),
+            Callee::Agents(_) => return self.hand_on(prepared, ground).await,
+        };
         if prepared.call.started.is_none() {
             let called = vec![Event::ToolCalled(self.called(&prepared, ground))];
             match self.report(called, Then::Go).await? {
@@ -146,19 +154,35 @@ impl Turn {
             }
         }
         let note = prepared.note();
-        let mut result = self.run_tool(prepared).await;
+        let mut result = self.run_tool(&*tool, prepared).await;
         result.content.splice(0..0, note);
         Ok(Some(result))
     }
 
-    async fn run_tool(&self, prepared: Prepared) -> ToolResult {
+    /// Hands a call to another agent; `None` while that is at work. Whatever was asked before, it is one session.
+    async fn hand_on(&self, prepared: Prepared, ground: Ground) -> Step<Option<ToolResult>> {
+        let errand = match Errand::read(&prepared.arguments) {
+            Ok(errand) => errand,
+            Err(fault) => return Ok(Some(ToolResult::ended(ToolOutcome::Error, fault))),
+        };
+        let called = vec![Event::ToolCalled(self.called(&prepared, ground))];
+        let PendingCall { item, call, .. } = prepared.call;
+        let wish = Wish { item, call, errand };
+        Ok(match self.report(called, Then::Delegate(Box::new(wish))).await? {
+            Verdict::HandedOn => None,
+            Verdict::NotHandedOn(why) => Some(ToolResult::ended(ToolOutcome::Denied, why)),
+            _ => Some(ToolResult::ended(ToolOutcome::Cancelled, NOT_STARTED)),
+        })
+    }
+
+    async fn run_tool(&self, tool: &dyn Tool, prepared: Prepared) -> ToolResult {
         let (output, mut live) = mpsc::channel::<String>(OUTPUT_PIECES);
         let item = prepared.call.item;
         let name = prepared.call.tool;
         let place = (self.tenant.clone(), self.session, self.id);
         let cancel = self.cancel.child_token();
         let grant = Grant::new(place, prepared.call.call, prepared.arguments, cancel.clone(), output);
-        let run = prepared.tool.run(grant);
+        let run = tool.run(grant);
         let show = async {
             while let Some(text) = live.recv().await {
                 let tool = Some(name.as_str());
@@ -191,7 +215,7 @@ impl Turn {
 }
 
 /// The result as the model is shown it: cut at a character, with a word that it was.
-fn shown(content: Vec<Part>) -> (Vec<Part>, bool) {
+pub(crate) fn shown(content: Vec<Part>) -> (Vec<Part>, bool) {
     let mut left = TOOL_OUTPUT_SHOWN_BYTES;
     let mut truncated = false;
     let cut = |part| match part {

@@ -34,7 +34,6 @@ impl Setting {
 
     /// Whether the client runs the tool of this name. The agent may have been given one of the same name since.
     fn is_clients(&self, name: &str) -> bool {
-        self.client_tools.iter().any(|tool| tool.name.as_str() == name)
-            && !self.agent.tools.iter().any(|own| own.as_str() == name)
+        self.client_tools.iter().any(|tool| tool.name.as_str() == name) && !self.agent.has_tool(name)
     }
 }

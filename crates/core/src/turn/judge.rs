@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use moongate_protocol::{
-    ApprovalId, ApprovalRequested, Ground, Part, Requirement, Timestamp, ToolCalled, ToolOutcome,
+    ApprovalId, ApprovalRequested, Ground, Part, Requirement, Timestamp, ToolCalled, ToolOutcome, ToolSpec,
 };
 use serde_json::Value;
 
 use super::{Step, Then, Turn, Verdict};
 use crate::{
     Tool, ToolResult,
+    delegate::{self, DELEGATE},
     limits::PLAN_BYTES,
     plan, policy,
     session::{Asked, NOT_STARTED, PendingCall},
@@ -18,9 +19,32 @@ use crate::{
 /// A call that can run, if it may.
 pub(super) struct Prepared {
     pub(super) call: PendingCall,
-    pub(super) tool: Arc<dyn Tool>,
+    pub(super) callee: Callee,
     /// The arguments that run: the model's, or a person's.
     pub(super) arguments: Value,
+}
+
+/// Who answers a call.
+pub(super) enum Callee {
+    Tool(Arc<dyn Tool>),
+    /// Another agent, which the arguments name.
+    Agents(Box<ToolSpec>),
+}
+
+impl Callee {
+    fn spec(&self) -> &ToolSpec {
+        match self {
+            Self::Tool(tool) => tool.spec(),
+            Self::Agents(spec) => spec,
+        }
+    }
+
+    fn requirement(&self) -> Requirement {
+        match self {
+            Self::Tool(tool) => tool.requirement(),
+            Self::Agents(_) => Requirement::Never,
+        }
+    }
 }
 
 impl Prepared {
@@ -64,8 +88,7 @@ impl Turn {
         }
         let refuse = |text: String| Err(ToolResult::ended(ToolOutcome::Error, text));
         let setting = &self.setting;
-        let shown = setting.agent.tools.iter().any(|name| name.as_str() == call.tool);
-        let Some(tool) = setting.catalog.tools.get(&call.tool).filter(|_| shown) else {
+        let Some(callee) = self.callee(&call.tool) else {
             return refuse(format!("There is no tool named {}.", call.tool));
         };
         if !setting.catalog.tool_policies.allow(&setting.namespace, &call.tool) {
@@ -75,18 +98,29 @@ impl Turn {
             Some(Asked::Approved { arguments: Some(changed), .. }) => changed.clone(),
             _ => call.arguments.clone(),
         };
-        if let Err(fault) = setting.catalog.tools.check(&call.tool, &arguments) {
+        if matches!(callee, Callee::Tool(_))
+            && let Err(fault) = setting.catalog.tools.check(&call.tool, &arguments)
+        {
             return refuse(fault);
         }
-        Ok(Prepared { tool: Arc::clone(tool), call, arguments })
+        Ok(Prepared { callee, call, arguments })
+    }
+
+    fn callee(&self, name: &str) -> Option<Callee> {
+        let agent = &self.setting.agent;
+        if name == DELEGATE {
+            return delegate::spec(agent).map(|spec| Callee::Agents(Box::new(spec)));
+        }
+        let tool = self.setting.catalog.tools.get(name).filter(|_| agent.has_tool(name))?;
+        Some(Callee::Tool(Arc::clone(tool)))
     }
 
     /// Whether a call may run. A no of the policy counts more than a person's yes, and a person's yes is for the
     /// call they were shown and no other.
     pub(super) async fn judge(&self, prepared: &Prepared) -> Step<Judged> {
-        let effect = prepared.tool.spec().effect;
+        let effect = prepared.callee.spec().effect;
         let preset = policy::judge(self.setting.policy, effect);
-        let (verdict, requirement) = policy::combine(preset, prepared.tool.requirement());
+        let (verdict, requirement) = policy::combine(preset, prepared.callee.requirement());
         Ok(match (verdict, &prepared.call.asked) {
             (policy::Verdict::Deny, _) => Judged::Over(denied("The policy does not allow this call.")),
             (_, Some(Asked::Approved { approval, hash, .. })) => {
@@ -102,7 +136,7 @@ impl Turn {
     }
 
     async fn ask(&self, prepared: &Prepared, requirement: Requirement) -> Step<Judged> {
-        let name = prepared.tool.spec().name.clone();
+        let name = prepared.callee.spec().name.clone();
         let Some(plan) = plan::render(name.as_str(), &prepared.arguments) else {
             let words = format!(
                 "This call needs a person's approval, and its arguments are longer than a person can read: \
@@ -118,7 +152,7 @@ impl Turn {
             arguments: prepared.arguments.clone(),
             requirement,
             plan,
-            reason: reason(requirement, prepared.tool.requirement()).into(),
+            reason: reason(requirement, prepared.callee.requirement()).into(),
             hash: self.hash(prepared),
             expires_at: self.expiry(),
         };
@@ -139,7 +173,7 @@ impl Turn {
     }
 
     fn hash(&self, prepared: &Prepared) -> String {
-        let (call, tool) = (&prepared.call.call, prepared.tool.spec().name.as_str());
+        let (call, tool) = (&prepared.call.call, prepared.callee.spec().name.as_str());
         plan::hash(self.session, call, tool, &prepared.arguments)
     }
 
@@ -149,10 +183,10 @@ impl Turn {
             turn: self.id,
             item: prepared.call.item,
             call: prepared.call.call.clone(),
-            tool: prepared.tool.spec().name.clone(),
+            tool: prepared.callee.spec().name.clone(),
             arguments: prepared.arguments.clone(),
             hash: self.hash(prepared),
-            effect: prepared.tool.spec().effect,
+            effect: prepared.callee.spec().effect,
             ground,
         }
     }

@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::{Answer, End};
 pub(crate) use self::{
+    calls::shown,
     compact::range as compactable,
-    report::{Report, Then, Verdict, Work},
+    report::{Report, Then, Verdict, Wish, Work},
 };
 use crate::{
-    Agent, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, Store, feed::Feed,
-    ledger::Ledger,
+    Agent, Allowance, Catalog, Fault, Ids, Limits, Model, ModelRequest, ModelStream, Piece, Store,
+    feed::Feed, ledger::Ledger,
 };
 
 /// What model and human are told of a call that was started and whose end nobody saw.
@@ -47,6 +48,8 @@ pub(crate) struct Setting {
     /// Tools the client runs.
     pub(crate) client_tools: Arc<[ToolSpec]>,
     pub(crate) policy: PolicyPreset,
+    /// What it may spend at most, where another turn delegated to it.
+    pub(crate) given: Allowance,
     pub(crate) namespace: Namespace,
     /// Who set it off.
     pub(crate) author: Principal,

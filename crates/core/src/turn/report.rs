@@ -1,10 +1,10 @@
 //! What a turn and its actor say to each other.
 
-use moongate_protocol::{ApprovalRequested, BlobHash, Event, Ground, StopReason, TurnId};
+use moongate_protocol::{ApprovalRequested, BlobHash, CallId, Event, Ground, ItemId, StopReason, TurnId};
 use tokio::sync::oneshot;
 
 use super::prompt::Messages;
-use crate::{Fault, session::PendingCall, spend::SoFar};
+use crate::{Fault, delegate::Errand, session::PendingCall, spend::SoFar};
 
 /// What a turn wants to happen after its facts are on disk.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) enum Then {
     Go,
     /// Run a call, if a person says so: they are asked, unless somebody gave that word before.
     Ask(Box<ApprovalRequested>),
+    /// Hand a call to another agent, if it may.
+    Delegate(Box<Wish>),
     /// See which calls may run by now.
     Look,
     /// All calls that may run have run: the model is next, or a person.
@@ -27,6 +29,14 @@ pub(crate) enum Then {
     Fail(Fault),
     /// The turn was told to stop and has stopped; what was running, in words.
     Cancelled(Vec<String>),
+}
+
+/// A call that is to be handed to another agent.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) item: ItemId,
+    pub(crate) call: CallId,
+    pub(crate) errand: Errand,
 }
 
 /// Facts of a turn, and what it wants to do next.
@@ -48,6 +58,10 @@ pub(crate) enum Verdict {
     Denied,
     /// A person is asked.
     Asked,
+    /// Another agent is at work on the call.
+    HandedOn,
+    /// No other agent may be, for this reason.
+    NotHandedOn(String),
     /// The prompt to call the model with.
     Call(Work),
     /// What may be summarised, if anything, and what was spent.

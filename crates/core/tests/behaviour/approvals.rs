@@ -423,7 +423,7 @@ async fn a_session_that_approves_by_itself_asks_only_where_a_tool_always_does() 
     let patch = SessionPatch { auto_approve: Some(true), ..SessionPatch::default() };
     assert_eq!(desk.session.update(patch.clone()).await.unwrap_err().code, ErrorCode::Forbidden);
     let chief = desk.kit.gateway().session(&admin(), desk.session.id()).await.unwrap();
-    assert!(chief.update(patch).await.unwrap().freedom.auto_approve);
+    assert!(chief.update(patch).await.unwrap().rules.auto_approve);
     desk.go(&[("send", json!({})), ("fire", json!({}))]).await;
     let request = desk.asked().await;
     assert_eq!((request.tool.as_str(), request.requirement), ("fire", Requirement::Always));

@@ -6,6 +6,7 @@ mod approvals;
 mod cancel;
 mod client_tools;
 mod compaction;
+mod delegation;
 mod ephemeral;
 mod follow;
 mod idempotency;

@@ -137,6 +137,7 @@ fn event() -> impl Strategy<Value = Event> {
             overrides: Default::default(),
             client_tools: Vec::new(),
             metadata: Default::default(),
+            agents: Vec::new(),
         })
     });
     let withdrawn =
@@ -175,6 +176,8 @@ fn log() -> impl Strategy<Value = Vec<Envelope>> {
         alias: None,
         title: None,
         metadata: Default::default(),
+        parent: None,
+        terms: None,
     });
     vec(event(), 0..40).prop_map(move |events| {
         let events = std::iter::once(created.clone()).chain(events);

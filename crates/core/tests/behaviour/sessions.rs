@@ -130,13 +130,10 @@ async fn importing_a_log_gives_nobody_rights_they_do_not_have() {
         ..last
     });
     let eve = kit.gateway().import(&caller("default", "eve"), log.clone()).await.unwrap().view;
-    assert_eq!((eve.freedom.policy, eve.agent.as_str(), eve.title.as_deref()), (None, "main", Some("mine")));
+    assert_eq!((eve.rules.policy, eve.agent.as_str(), eve.title.as_deref()), (None, "main", Some("mine")));
     let chief = kit.gateway().import(&admin(), log).await.unwrap().view;
-    assert_eq!(chief.freedom.policy, Some(PolicyPreset::Full));
-    assert!(
-        !eve.freedom.auto_approve && !chief.freedom.auto_approve,
-        "what runs without a person is said anew"
-    );
+    assert_eq!(chief.rules.policy, Some(PolicyPreset::Full));
+    assert!(!eve.rules.auto_approve && !chief.rules.auto_approve, "what runs without a person is said anew");
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +173,7 @@ async fn settings_change_for_the_next_turn_and_need_their_rights() {
     let policy = SessionPatch { policy: Some(PolicyPreset::ReadOnly), ..SessionPatch::default() };
     assert_eq!(session.update(policy.clone()).await.unwrap_err().code, ErrorCode::Forbidden);
     let chief = kit.gateway().session(&admin(), session.id()).await.unwrap();
-    assert_eq!(chief.update(policy).await.unwrap().freedom.policy, Some(PolicyPreset::ReadOnly));
+    assert_eq!(chief.update(policy).await.unwrap().rules.policy, Some(PolicyPreset::ReadOnly));
     let nobody = SessionPatch { agent: Some("nobody".parse().unwrap()), ..SessionPatch::default() };
     assert_eq!(session.update(nobody).await.unwrap_err().code, ErrorCode::Unprocessable);
     let long = SessionPatch { title: Some("x".repeat(2000)), ..SessionPatch::default() };

@@ -50,7 +50,8 @@ impl Reading<'_> {
             };
             let is_default = default.as_ref() == Some(&agent_name);
             if let Some(agent) = self.agent(&agent_name, table, providers, is_default) {
-                let agent = Agent { policy: table.policy.unwrap_or(policy), ..agent };
+                let delegates = self.delegates(name, &table.delegates, tables);
+                let agent = Agent { policy: table.policy.unwrap_or(policy), delegates, ..agent };
                 by_name.insert(agent_name, Arc::new(agent));
             }
         }
@@ -58,6 +59,28 @@ impl Reading<'_> {
         let is_demo = by_name.get(&default).is_some_and(|agent| agent.model.as_str() == DEMO_MODEL)
             && providers.is_empty();
         Some(Agents { by_name, default, is_demo })
+    }
+
+    /// The agents one may hand tasks to: others that there are.
+    fn delegates(
+        &mut self,
+        name: &str,
+        wanted: &[String],
+        tables: &BTreeMap<String, AgentTable>,
+    ) -> Vec<AgentName> {
+        let path = ["agents", name, "delegates"];
+        let mut delegates = Vec::new();
+        for other in wanted {
+            match other.parse::<AgentName>() {
+                _ if other == name => self.fault(&path, "an agent hands no task to itself: take it out"),
+                Ok(other) if tables.contains_key(other.as_str()) => delegates.push(other),
+                _ => {
+                    let message = format!("there is no agent named {other:?}: add [agents.{other}]");
+                    self.fault(&path, message);
+                }
+            }
+        }
+        delegates
     }
 
     fn default_agent(&mut self, file: &File, tables: &BTreeMap<String, AgentTable>) -> Option<AgentName> {

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use moongate_core::Limits;
 use moongate_protocol::{MicroUsd, ModelName};
 use moongate_providers::PriceOverride;
 use moongate_server::Doors;
@@ -11,14 +10,12 @@ use super::{
     Config, DRAIN, Environment, LISTEN, Log, Server, Tls,
     document::Document,
     fault::{At, Faults},
-    file::{File, LimitsTable, PriceTable, ServerTable, TelemetryTable},
+    file::{File, PriceTable, ServerTable, TelemetryTable},
 };
 use crate::cli::{Place, ServeArgs};
 
 /// Longest time any setting may ask to wait.
 const MAX_SECS: u64 = 24 * 3600;
-/// Longest time a person may be waited for: a month.
-const MAX_APPROVAL_SECS: u64 = 30 * 24 * 3600;
 /// A million tokens for more than this is a mistake in the unit.
 const MAX_USD: f64 = 100_000.0;
 
@@ -78,7 +75,7 @@ impl Reading<'_> {
         self.secs_within(path, secs, least..=MAX_SECS)
     }
 
-    fn secs_within(
+    pub(crate) fn secs_within(
         &mut self,
         path: &[&str],
         secs: Option<u64>,
@@ -211,42 +208,6 @@ impl Reading<'_> {
         }
         let format = self.serve.log_format.or(table.format).unwrap_or_default();
         Log { filter: chosen.map(|(text, _)| text), format }
-    }
-
-    fn limits(&mut self, table: &LimitsTable) -> Limits {
-        let usual = Limits::default();
-        let count = |reading: &mut Self, key: &'static str, stated: Option<u64>, usual: u64| match stated {
-            Some(0) => {
-                reading.fault(&["limits", key], "0 would stop everything: it has to be at least 1");
-                usual
-            }
-            stated => stated.unwrap_or(usual),
-        };
-        let size = |reading: &mut Self, key: &'static str, stated: Option<usize>, usual: usize| {
-            let number = count(reading, key, stated.map(|n| n as u64), usual as u64);
-            usize::try_from(number).unwrap_or(usize::MAX)
-        };
-        Limits {
-            queue_inputs: size(self, "queue_inputs", table.queue_inputs, usual.queue_inputs),
-            turns_per_node: size(self, "turns_per_node", table.turns_per_node, usual.turns_per_node),
-            turns_per_caller: size(self, "turns_per_caller", table.turns_per_caller, usual.turns_per_caller),
-            model_calls_per_turn: count(
-                self,
-                "model_calls_per_turn",
-                table.model_calls_per_turn,
-                usual.model_calls_per_turn,
-            ),
-            turn_duration: self
-                .secs(&["limits", "turn_secs"], table.turn_secs, 1)
-                .unwrap_or(usual.turn_duration),
-            tool_duration: self
-                .secs(&["limits", "tool_secs"], table.tool_secs, 1)
-                .unwrap_or(usual.tool_duration),
-            approval_wait: self
-                .secs_within(&["limits", "approval_secs"], table.approval_secs, 1..=MAX_APPROVAL_SECS)
-                .unwrap_or(usual.approval_wait),
-            ..usual
-        }
     }
 
     fn prices(&mut self, tables: &BTreeMap<String, PriceTable>) -> Vec<PriceOverride> {

@@ -3,12 +3,14 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
-use moongate_core::limits;
 use moongate_protocol::{Effort, PolicyPreset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use super::spend::{ScopeTable, SpendTable};
+use super::{
+    limits::LimitsTable,
+    spend::{ScopeTable, SpendTable},
+};
 use crate::cli::LogFormat;
 
 /// A whole `moongate.toml`.
@@ -215,6 +217,8 @@ pub(crate) struct AgentTable {
     pub(crate) system_file: Option<PathBuf>,
     /// The tools it may use.
     pub(crate) tools: Vec<String>,
+    /// The agents it may hand tasks to, each in a session of its own.
+    pub(crate) delegates: Vec<String>,
     /// What it may do: `read-only`, `ask`, `workspace-write` or `full`.
     #[schemars(with = "Option<Policy>")]
     pub(crate) policy: Option<PolicyPreset>,
@@ -278,33 +282,6 @@ pub(crate) struct PolicyTable {
     /// `read-only`, `ask` (the default), `workspace-write` or `full`.
     #[schemars(with = "Option<Policy>", extend("default" = "ask"))]
     pub(crate) default: Option<PolicyPreset>,
-}
-
-/// The bounds an operator may change.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct LimitsTable {
-    /// Turns this node runs at once.
-    #[schemars(range(min = 1), extend("default" = limits::TURNS_PER_NODE))]
-    pub(crate) turns_per_node: Option<usize>,
-    /// Turns one caller runs at once.
-    #[schemars(range(min = 1), extend("default" = limits::TURNS_PER_CALLER))]
-    pub(crate) turns_per_caller: Option<usize>,
-    /// Inputs that may wait in one session.
-    #[schemars(range(min = 1), extend("default" = limits::QUEUE_INPUTS))]
-    pub(crate) queue_inputs: Option<usize>,
-    /// Model calls of one turn.
-    #[schemars(range(min = 1), extend("default" = limits::MODEL_CALLS_PER_TURN))]
-    pub(crate) model_calls_per_turn: Option<u64>,
-    /// Longest turn, in seconds.
-    #[schemars(range(min = 1, max = 86400), extend("default" = limits::TURN_DURATION.as_secs()))]
-    pub(crate) turn_secs: Option<u64>,
-    /// Longest tool call, in seconds.
-    #[schemars(range(min = 1, max = 86400), extend("default" = limits::TOOL_DURATION.as_secs()))]
-    pub(crate) tool_secs: Option<u64>,
-    /// How long a person may take to decide on a call before silence is a no, in seconds.
-    #[schemars(range(min = 1, max = 2_592_000), extend("default" = limits::APPROVAL_WAIT.as_secs()))]
-    pub(crate) approval_secs: Option<u64>,
 }
 
 /// Logs.

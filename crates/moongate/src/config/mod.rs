@@ -6,6 +6,7 @@ mod document;
 mod env;
 mod fault;
 mod file;
+mod limits;
 mod providers;
 mod schema;
 mod show;

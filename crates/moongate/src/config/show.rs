@@ -119,6 +119,9 @@ impl List<'_> {
             if !agent.fallbacks.is_empty() {
                 self.add_at(&["agents", name, "fallbacks"], list_of(&agent.fallbacks));
             }
+            if !agent.delegates.is_empty() {
+                self.add_at(&["agents", name, "delegates"], list_of(&agent.delegates));
+            }
             let chars = agent.system.chars().count();
             let table = self.config.file.agents.get(name);
             let key =
@@ -189,6 +192,8 @@ impl List<'_> {
         self.add("limits.turn_secs", limits.turn_duration.as_secs().to_string());
         self.add("limits.tool_secs", limits.tool_duration.as_secs().to_string());
         self.add("limits.approval_secs", limits.approval_wait.as_secs().to_string());
+        self.add("limits.delegation_depth", limits.delegation_depth.to_string());
+        self.add("limits.delegations_per_turn", limits.delegations_per_turn.to_string());
     }
 }
 

@@ -205,3 +205,22 @@ fn what_may_be_spent_is_read_shown_and_checked() {
         assert!(faults.contains(line), "{line} {faults}");
     }
 }
+
+#[test]
+fn agents_hand_tasks_to_others_that_there_are() {
+    let file = "[limits]\ndelegation_depth = 2\n[agents.default]\nmodel = \"builtin/demo\"\n\
+                delegates = [\"scout\"]\n[agents.scout]\nmodel = \"builtin/demo\"\n";
+    let config = load_text(file, &[]).unwrap();
+    let delegates = |name: &str| config.agents.by_name[name].delegates.clone();
+    assert_eq!(delegates("default"), ["scout".parse().unwrap()]);
+    assert!(delegates("scout").is_empty());
+    assert_eq!((config.limits.delegation_depth, config.limits.delegations_per_turn), (2, 16));
+    let shown = settings(&config).into_iter().find(|setting| setting.key == "agents.default.delegates");
+    assert_eq!(shown.unwrap().value, "[\"scout\"]");
+    let bad = "[limits]\ndelegations_per_turn = 0\n[agents.default]\nmodel = \"builtin/demo\"\n\
+               delegates = [\"nobody\"]\n[agents.own]\nmodel = \"builtin/demo\"\ndelegates = [\"own\"]\n";
+    let faults = load_text(bad, &[]).unwrap_err();
+    for line in ["moongate.toml:2:", "moongate.toml:5:", "moongate.toml:8:"] {
+        assert!(faults.contains(line), "{line} {faults}");
+    }
+}

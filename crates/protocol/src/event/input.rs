@@ -94,6 +94,9 @@ payload!(
         /// The client's labels.
         #[serde(default, skip_serializing_if = "Metadata::is_empty")]
         metadata: Metadata,
+        /// The only agents whoever said it may use; any when empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        agents: Vec<AgentName>,
     }
 );
 

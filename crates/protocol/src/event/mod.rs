@@ -1,5 +1,6 @@
 //! The event vocabulary: every fact a session's log can hold.
 
+mod delegation;
 mod input;
 mod message;
 mod person;
@@ -14,7 +15,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
-pub use self::{input::*, message::*, person::*, program::*, session::*, tool::*, turn::*, usage::*};
+pub use self::{
+    delegation::*, input::*, message::*, person::*, program::*, session::*, tool::*, turn::*, usage::*,
+};
 use crate::TurnId;
 
 /// Client-chosen labels of a session or an input.
@@ -61,6 +64,12 @@ pub enum Event {
     /// A tool call ended, whether or not it ran.
     #[serde(rename = "tool.finished")]
     ToolFinished(ToolFinished),
+    /// A call waits for another agent, in a session of its own.
+    #[serde(rename = "delegation.started")]
+    DelegationStarted(DelegationStarted),
+    /// It does not wait any more.
+    #[serde(rename = "delegation.finished")]
+    DelegationFinished(DelegationFinished),
     /// A person has to decide.
     #[serde(rename = "approval.requested")]
     ApprovalRequested(ApprovalRequested),
@@ -137,6 +146,8 @@ impl Event {
         "message.completed",
         "tool.called",
         "tool.finished",
+        "delegation.started",
+        "delegation.finished",
         "approval.requested",
         "approval.resolved",
         "question.asked",
@@ -165,6 +176,8 @@ impl Event {
             Self::MessageCompleted(_) => "message.completed",
             Self::ToolCalled(_) => "tool.called",
             Self::ToolFinished(_) => "tool.finished",
+            Self::DelegationStarted(_) => "delegation.started",
+            Self::DelegationFinished(_) => "delegation.finished",
             Self::ApprovalRequested(_) => "approval.requested",
             Self::ApprovalResolved(_) => "approval.resolved",
             Self::QuestionAsked(_) => "question.asked",
@@ -189,6 +202,8 @@ impl Event {
             Self::MessageCompleted(e) => Some(e.turn),
             Self::ToolCalled(e) => Some(e.turn),
             Self::ToolFinished(e) => Some(e.turn),
+            Self::DelegationStarted(e) => Some(e.turn),
+            Self::DelegationFinished(e) => Some(e.turn),
             Self::ApprovalRequested(e) => Some(e.turn),
             Self::ApprovalResolved(e) => Some(e.turn),
             Self::QuestionAsked(e) => Some(e.turn),

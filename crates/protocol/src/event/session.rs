@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::payload;
+use super::{Parent, Terms, payload};
 use crate::{AgentName, Alias, Metadata, Namespace, Principal, Seq, SessionId};
 
 payload!(
@@ -23,6 +23,12 @@ payload!(
         /// The client's labels.
         #[serde(default, skip_serializing_if = "Metadata::is_empty")]
         metadata: Metadata,
+        /// The call it was begun for, where an agent delegated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
+        /// What it may do at most, where an agent delegated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<Terms>,
     }
 );
 
@@ -52,8 +58,8 @@ payload!(
     }
 );
 
-/// A named set of rules for what an agent may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A named set of rules for what an agent may do, the strictest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyPreset {

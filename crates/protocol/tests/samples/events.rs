@@ -10,7 +10,9 @@ use super::{
 
 /// Every example, in an envelope.
 pub(crate) fn envelopes() -> Vec<Envelope> {
-    let events = [sessions(), inputs(), turns(), messages(), tools(), people(), programs(), ends()].concat();
+    let events =
+        [sessions(), inputs(), turns(), messages(), tools(), people(), programs(), ends(), delegations()]
+            .concat();
     let seqs = 1..;
     events
         .into_iter()
@@ -33,6 +35,8 @@ fn sessions() -> Vec<Event> {
         alias: Some(name("my chat / 世界")),
         title: Some("Hello".into()),
         metadata: [("colour".to_owned(), "blue".to_owned())].into(),
+        parent: None,
+        terms: None,
     };
     let bare = SessionCreated { alias: None, title: None, metadata: Metadata::new(), ..created.clone() };
     let unchanged = SessionUpdated {
@@ -73,6 +77,7 @@ fn inputs() -> Vec<Event> {
         overrides: Overrides::default(),
         client_tools: Vec::new(),
         metadata: Metadata::new(),
+        agents: Vec::new(),
     };
     let full = |effort| InputAccepted {
         parts: input_parts(),
@@ -91,6 +96,7 @@ fn inputs() -> Vec<Event> {
         },
         client_tools: client_tools(),
         metadata: [("a".to_owned(), "b".to_owned())].into(),
+        agents: vec![name("main"), name("scout")],
         ..bare.clone()
     };
     let mut events: Vec<_> = EFFORTS.map(|effort| Event::InputAccepted(full(effort))).into();
@@ -208,6 +214,47 @@ fn tools() -> Vec<Event> {
     ];
     events.extend(outcomes.map(|outcome| Event::ToolFinished(ToolFinished { outcome, ..bare.clone() })));
     events
+}
+
+fn terms(spend: Allowance) -> Terms {
+    Terms { chain: vec![name("main")], policy: PolicyPreset::Ask, spend }
+}
+
+fn delegations() -> Vec<Event> {
+    let spend = Allowance { cost: Some(MicroUsd(40)), tokens: Some(1_000), calls: Some(5) };
+    let started = |spend| {
+        Event::DelegationStarted(DelegationStarted {
+            turn: turn(),
+            call: call(),
+            item: item(4),
+            child: session(),
+            input: input(),
+            agent: name("scout"),
+            model: name("openai/gpt-5"),
+            task: "Look for the moon.".into(),
+            terms: terms(spend),
+        })
+    };
+    let finished = |usage| {
+        Event::DelegationFinished(DelegationFinished { turn: turn(), call: call(), child: session(), usage })
+    };
+    let begun = SessionCreated {
+        owner: name("bob"),
+        namespace: name("user:bob"),
+        agent: name("scout"),
+        alias: None,
+        title: None,
+        metadata: Metadata::new(),
+        parent: Some(Parent { session: session(), turn: turn(), call: call() }),
+        terms: Some(terms(spend)),
+    };
+    vec![
+        started(spend),
+        started(Allowance::default()),
+        Event::SessionCreated(begun),
+        finished(usage()),
+        finished(unpriced()),
+    ]
 }
 
 fn people() -> Vec<Event> {

@@ -1,11 +1,11 @@
 //! Deltas, notices and views.
 
 use moongate_protocol::{
-    Delta, DeltaKind, Epoch, Freedom, MessageView, Notice, Overlap, Part, PolicyPreset, Position,
-    QueuedInput, Role, Seq, SessionState, SessionView, WaitingOn,
+    Delta, DeltaKind, Epoch, MessageView, Notice, Overlap, Parent, Part, PolicyPreset, Position, QueuedInput,
+    Role, Seq, SessionRules, SessionState, SessionView, WaitingOn,
 };
 
-use super::{all_parts, at, input, item, name, session, turn, unpriced, usage};
+use super::{all_parts, at, call, input, item, name, session, turn, unpriced, usage};
 
 pub(crate) fn deltas() -> Vec<Delta> {
     let delta = |kind, offset, text: &str, tool: Option<&str>| Delta {
@@ -70,7 +70,8 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         messages: None,
         metadata: Default::default(),
         archived: false,
-        freedom: Freedom::default(),
+        rules: SessionRules::default(),
+        parent: None,
     };
     let full = SessionView {
         alias: Some(name("my chat")),
@@ -83,7 +84,8 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         messages: Some(7),
         metadata: [("colour".to_owned(), "blue".to_owned())].into(),
         archived: true,
-        freedom: Freedom { policy: Some(PolicyPreset::WorkspaceWrite), auto_approve: true },
+        rules: SessionRules { policy: Some(PolicyPreset::WorkspaceWrite), auto_approve: true },
+        parent: Some(Parent { session: session(), turn: turn(), call: call() }),
         ..minimal.clone()
     };
     let waiting = SessionView { state: SessionState::Waiting, turn: Some(turn()), ..minimal.clone() };

@@ -179,6 +179,8 @@ pub mod event {
             alias: alias.map(|alias| alias.parse().unwrap()),
             title: title.map(str::to_owned),
             metadata: Default::default(),
+            parent: None,
+            terms: None,
         })
     }
 
@@ -198,6 +200,7 @@ pub mod event {
             overrides: Default::default(),
             client_tools: Vec::new(),
             metadata: Default::default(),
+            agents: Vec::new(),
         })
     }
 

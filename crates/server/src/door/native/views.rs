@@ -2,9 +2,9 @@
 
 use moongate_core::{Cancelled, Scope};
 use moongate_protocol::{
-    AgentName, Alias, CallId, ErrorCode, InputId, MessageView, Metadata, MicroUsd, Namespace, PolicyPreset,
-    Position, Principal, QueuedInput, SessionId, SessionState, SessionView, StopReason, Timestamp, Tokens,
-    ToolOutcome, TurnId, UsageTotal,
+    AgentName, Alias, CallId, ErrorCode, InputId, MessageView, Metadata, MicroUsd, Namespace, Parent,
+    PolicyPreset, Position, Principal, QueuedInput, SessionId, SessionState, SessionView, StopReason,
+    Timestamp, Tokens, ToolOutcome, TurnId, UsageTotal,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::{
@@ -49,6 +49,9 @@ pub(crate) struct SettingsBody {
     policy: Option<PolicyPreset>,
     /// Whether calls that would wait for a person run without one.
     auto_approve: bool,
+    /// The call it was begun for, where an agent delegated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<Parent>,
 }
 
 /// What a session is doing, and what it used.
@@ -83,8 +86,9 @@ impl From<SessionView> for SessionBody {
                 namespace: view.namespace,
                 metadata: view.metadata,
                 archived: view.archived,
-                policy: view.freedom.policy,
-                auto_approve: view.freedom.auto_approve,
+                policy: view.rules.policy,
+                auto_approve: view.rules.auto_approve,
+                parent: view.parent,
             },
             progress: ProgressBody {
                 state: view.state,

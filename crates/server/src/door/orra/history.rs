@@ -114,7 +114,7 @@ pub(super) fn metadata(view: &SessionView) -> Map<String, Value> {
     let kept =
         view.metadata.get(LABEL).and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
     let mut metadata = kept.unwrap_or_default();
-    if view.freedom.auto_approve {
+    if view.rules.auto_approve {
         metadata.insert("chaos_mode".into(), Value::Bool(true));
     }
     metadata
