@@ -1,6 +1,7 @@
 //! `/ws`: chats of any number of namespaces over one socket, each streamed to its end.
 
 mod follow;
+mod warm;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -28,6 +29,7 @@ use crate::{
     caller::Authenticated,
     door::shared::{
         Door,
+        kin::Kin,
         socket::{Bounds, End, Heard, Socket, upgrade},
     },
 };
@@ -123,7 +125,8 @@ enum Step {
 
 impl Line {
     fn new(door: Door<Orra>, ext: Extensions, socket: Socket<Frame>) -> Self {
-        let follows = Follows::new(door.app().clone(), ext);
+        let kin = Kin::new(door.app().gateway().clone(), (**socket.caller()).clone());
+        let follows = Follows::new(door.app().clone(), ext, kin);
         Self { door, socket, follows, again: FuturesUnordered::new(), bad_frames: 0 }
     }
 

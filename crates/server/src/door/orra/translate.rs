@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use moongate_core::{Frame as CoreFrame, FrameBody};
 use moongate_protocol::{
-    AgentSnapshot, ApprovalId, ApprovalRequested, CallId, Delta, DeltaKind, Envelope, Event, InputId, ItemId,
-    MessageCompleted, Part, Role, Timestamp, TurnId, UsageTotal,
+    AgentSnapshot, ApprovalId, ApprovalRequested, ApprovalResolved, CallId, DelegationStarted, Delta,
+    DeltaKind, Envelope, Event, InputId, ItemId, MessageCompleted, Part, Role, Timestamp, TurnId, UsageTotal,
 };
 
 use super::{
@@ -67,6 +67,8 @@ struct Running {
     tools: HashMap<CallId, String>,
     /// Questions that are open.
     questions: BTreeMap<ApprovalId, ApprovalRequested>,
+    /// Calls that other agents are at work on.
+    delegated: HashMap<CallId, DelegationStarted>,
     /// The last message.
     message: String,
 }
@@ -98,6 +100,16 @@ impl Fold {
     /// Whether a turn runs.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// The turn that runs, and its inputs.
+    pub(super) fn turn(&self) -> Option<(TurnId, &[InputId])> {
+        self.running.as_ref().map(|running| (running.turn, running.inputs.as_slice()))
+    }
+
+    /// What other agents are at work on for it.
+    pub(super) fn delegated(&self) -> impl Iterator<Item = &DelegationStarted> {
+        self.running.iter().flat_map(|running| running.delegated.values())
     }
 
     /// What the session is doing, in the door's words.
@@ -163,19 +175,21 @@ impl Fold {
                 };
                 Some(Tale::Frame(what))
             }
+            Event::DelegationStarted(started) => {
+                running.delegated.insert(started.call.clone(), started.clone());
+                None
+            }
+            Event::DelegationFinished(finished) => {
+                running.delegated.remove(&finished.call);
+                None
+            }
             Event::ApprovalRequested(asked) => {
                 running.questions.insert(asked.approval, asked.clone());
                 Some(Tale::Question(asked.approval, question(asked, at)))
             }
             Event::ApprovalResolved(resolved) => {
                 let late = running.questions.remove(&resolved.approval).is_none();
-                let what = What::ToolApprovalResolved {
-                    call_id: resolved.approval.to_string(),
-                    approved: resolved.decision == moongate_protocol::Decision::Approve,
-                    by: resolved.by.to_string(),
-                    late,
-                };
-                Some(Tale::Frame(what))
+                Some(Tale::Frame(decided(resolved, late)))
             }
             _ => None,
         };
@@ -244,6 +258,7 @@ impl Running {
             thoughts: HashMap::new(),
             tools: HashMap::new(),
             questions: BTreeMap::new(),
+            delegated: HashMap::new(),
             message: String::new(),
         }
     }
@@ -286,6 +301,16 @@ impl Running {
         self.items.remove(&message.item);
         self.message = text;
         rest
+    }
+}
+
+/// What was decided.
+pub(super) fn decided(resolved: &ApprovalResolved, late: bool) -> What {
+    What::ToolApprovalResolved {
+        call_id: resolved.approval.to_string(),
+        approved: resolved.decision == moongate_protocol::Decision::Approve,
+        by: resolved.by.to_string(),
+        late,
     }
 }
 

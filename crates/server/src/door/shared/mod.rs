@@ -7,6 +7,7 @@ pub(crate) mod dialect;
 pub(crate) mod following;
 mod gate;
 pub(crate) mod handshake;
+pub(crate) mod kin;
 pub(crate) mod listen;
 mod mount;
 pub(crate) mod outbox;

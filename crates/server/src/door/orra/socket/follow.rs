@@ -9,10 +9,10 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use moongate_core::{Frame as CoreFrame, SessionHandle, StoreError};
-use moongate_protocol::{ApprovalId, Event, InputId, Position, Seq, SessionId, Timestamp};
+use moongate_protocol::{ApprovalId, Envelope, Event, InputId, Position, Seq, SessionId, Timestamp};
 use tokio::time::sleep;
 
-use super::Extensions;
+use super::{Extensions, warm::warm};
 use crate::{
     App,
     door::{
@@ -21,15 +21,15 @@ use crate::{
             fault::{Code, Fault, Reply},
             frames::{About, Error, Frame, What},
             name::Name,
-            translate::{Fold, Shown, Tale, question},
+            translate::{Fold, Shown, Tale, decided, question},
         },
-        shared::following::Followings,
+        shared::{
+            following::Followings,
+            kin::{Kin, Tidings},
+        },
     },
     limits::WS_SUBSCRIPTIONS,
 };
-
-/// Events read at once when looking for the beginning of a turn.
-const BATCH: usize = 256;
 
 type Wait<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -37,6 +37,7 @@ type Wait<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) struct Follows {
     app: App,
     ext: Extensions,
+    kin: Kin,
     followings: Followings<SessionId>,
     sessions: HashMap<SessionId, Followed>,
     /// Inputs whose turns have to begin in time.
@@ -60,10 +61,11 @@ struct Followed {
 }
 
 impl Follows {
-    pub(super) fn new(app: App, ext: Extensions) -> Self {
+    pub(super) fn new(app: App, ext: Extensions, kin: Kin) -> Self {
         Self {
             app,
             ext,
+            kin,
             followings: Followings::new(),
             sessions: HashMap::new(),
             timers: FuturesUnordered::new(),
@@ -110,6 +112,7 @@ impl Follows {
         }
         let after = Position { seq: after.unwrap_or(head.seq), ..head };
         let mut followed = Followed::new(name.as_str(), warm(session, after.seq).await?.0);
+        followed.fold.delegated().for_each(|started| self.kin.meet(id, started));
         let questions = followed.questions(self.now(), |_| true);
         self.followings.follow(id, session.follow(Some(after)));
         self.sessions.insert(id, followed);
@@ -142,6 +145,7 @@ impl Follows {
             None => head.seq,
         };
         let (fold, _) = warm(&session, start).await?;
+        now.delegated().for_each(|started| self.kin.meet(id, started));
         let mut followed = Followed::new(name.as_str(), fold);
         followed.subscribed = true;
         followed.replay_to = Some(head.seq.0);
@@ -175,6 +179,8 @@ impl Follows {
                 Some((session, input)) = self.timers.next(), if !self.timers.is_empty() => {
                     self.withdraw(session, input);
                 }
+                // Before the session itself: what another agent did comes before what came of it.
+                tidings = self.kin.next() => return self.relate(&tidings),
                 (id, result) = self.followings.next() => return self.translate(id, result),
             }
         }
@@ -207,6 +213,7 @@ impl Follows {
         for frame in frames {
             followed.fold.take(&frame, &mut shown);
         }
+        followed.fold.delegated().for_each(|started| self.kin.meet(id, started));
         let mut deleted = false;
         for shown in shown {
             deleted |= matches!(shown.tale, Tale::Deleted);
@@ -220,6 +227,31 @@ impl Follows {
             self.followings.stop(&id);
         }
         out
+    }
+
+    /// What people are asked by an agent that works for a turn of a session, they are asked here.
+    fn relate(&mut self, tidings: &Tidings) -> Vec<Frame> {
+        let Some(followed) = self.sessions.get_mut(&tidings.root) else { return Vec::new() };
+        let mut frames = Vec::new();
+        for envelope in &tidings.events {
+            match &envelope.event {
+                Event::ApprovalRequested(asked)
+                    if !is_decided(asked.approval, &tidings.events)
+                        && followed.asked.insert(asked.approval) =>
+                {
+                    let what = What::ToolApprovalRequest(question(asked, envelope.at));
+                    frames.push(Frame { what, about: followed.about_turn() });
+                }
+                Event::ApprovalResolved(resolved) if followed.asked.contains(&resolved.approval) => {
+                    let what = decided(resolved, false);
+                    if self.ext.reads(&what) {
+                        frames.push(Frame { what, about: followed.about_turn() });
+                    }
+                }
+                _ => {}
+            }
+        }
+        frames
     }
 
     fn now(&self) -> Timestamp {
@@ -308,6 +340,14 @@ impl Followed {
         }
     }
 
+    /// What is said of the turn that runs.
+    fn about_turn(&self) -> About {
+        let (turn_id, inputs) = self.fold.turn().unzip();
+        let mine = inputs.into_iter().flatten().find_map(|input| self.mine.get(input));
+        let request_id = mine.cloned().flatten();
+        About { namespace: Some(Arc::clone(&self.name)), turn_id, request_id, ..About::default() }
+    }
+
     /// Tells every chat of this socket that it is over.
     fn end_all(&mut self, fault: Fault) -> Vec<Frame> {
         let ended = self.mine.drain().map(|(_, request_id)| Frame {
@@ -318,32 +358,10 @@ impl Followed {
     }
 }
 
-/// The fold of a session as it was at an event, and the event before its last turn.
-async fn warm(session: &SessionHandle, to: Seq) -> Reply<(Fold, Seq)> {
-    let mut from = Seq(to.0.saturating_sub(BATCH as u64));
-    let began = loop {
-        let records = session.read(from, BATCH).await?;
-        let starts = |record: &&Arc<moongate_core::Record>| {
-            record.position().seq <= to
-                && record.envelope().is_ok_and(|envelope| matches!(envelope.event, Event::TurnStarted(_)))
-        };
-        match records.iter().rev().find(starts) {
-            Some(record) => break Seq(record.position().seq.0.saturating_sub(1)),
-            None if from == Seq::ZERO => break Seq::ZERO,
-            None => from = Seq(from.0.saturating_sub(BATCH as u64)),
-        }
-    };
-    let (mut fold, mut after, mut nobody) = (Fold::default(), began, Vec::new());
-    while after < to {
-        let records = session.read(after, BATCH).await?;
-        let Some(last) = records.last() else { break };
-        after = last.position().seq;
-        for record in records.iter().filter(|record| record.position().seq <= to) {
-            if let Ok(envelope) = record.envelope() {
-                fold.event(envelope, &mut nobody);
-            }
-        }
-        nobody.clear();
-    }
-    Ok((fold, began))
+/// Whether somebody decided already, or nobody can any more.
+fn is_decided(approval: ApprovalId, events: &[Envelope]) -> bool {
+    events.iter().any(|envelope| match &envelope.event {
+        Event::ApprovalResolved(resolved) => resolved.approval == approval,
+        event => event.ends_turn().is_some(),
+    })
 }
