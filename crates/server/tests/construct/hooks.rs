@@ -174,7 +174,7 @@ impl Events {
         }
     }
 
-    async fn until(&mut self, kind: &str) -> Vec<(Option<String>, Value)> {
+    pub(crate) async fn until(&mut self, kind: &str) -> Vec<(Option<String>, Value)> {
         let mut all = Vec::new();
         loop {
             all.push(self.next().await);

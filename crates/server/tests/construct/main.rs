@@ -6,6 +6,7 @@
 mod approvals;
 mod bounds;
 mod counted;
+mod delegation;
 mod faults;
 mod golden;
 mod hooks;

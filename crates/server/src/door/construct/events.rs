@@ -162,7 +162,7 @@ impl Pump {
         let Ok(envelope) = record.envelope() else { return Vec::new() };
         let Self { door, caller, names, feed, told, .. } = self;
         let Some(named) = names.of(door, caller, envelope.session).await else { return Vec::new() };
-        if let Some(turn) = feed.lacks(record) {
+        if let Some(turn) = feed.lacks(record, &named) {
             catch_up(door, caller, feed, (turn, envelope.seq), &named).await;
         }
         let news = feed.take(record, &named).into_iter();

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use moongate_core::Record;
 use moongate_protocol::{
-    ApprovalId, CallId, Decision, Envelope, Event, MessageCompleted, Part, Seq, SessionId, Timestamp,
-    ToolOutcome, TurnId, TurnStarted, UsageTotal,
+    AgentName, ApprovalId, CallId, Decision, Envelope, Event, MessageCompleted, Part, Seq, SessionId,
+    Timestamp, ToolOutcome, TurnId, TurnStarted, UsageTotal,
 };
 use serde::Serialize;
 
 use super::{
+    agents::{AgentNews, Agents, Said},
     problems, summary,
     turn::{split, split_name},
     webhook::KEYED,
@@ -72,6 +73,7 @@ pub(super) enum What {
     ToolCallStart { tool: String },
     ToolCall { tool: String, duration: f64, duration_ms: u64, success: bool },
     Error { component: &'static str, message: String, code: &'static str },
+    ChannelEvent { payload: Box<AgentNews> },
     HumanApprovalRequest(Box<ApprovalRequest>),
     HumanApprovalResolved { run_id: ApprovalId, approved: bool },
     Lagged { missed: Option<u64> },
@@ -112,17 +114,23 @@ struct Running {
 #[derive(Default)]
 pub(super) struct Feed {
     running: HashMap<SessionId, Running>,
+    agents: Agents,
 }
 
 /// A session, as the stream names it.
 pub(super) struct Named<'a> {
     pub(super) id: &'a str,
     pub(super) title: &'a str,
+    /// Who works in it, where it was begun for a call of the one that is named.
+    pub(super) agent: Option<&'a AgentName>,
 }
 
 impl Feed {
     /// The turn whose beginning is missing: it has to be read before its events are told.
-    pub(super) fn lacks(&self, record: &Record) -> Option<TurnId> {
+    pub(super) fn lacks(&self, record: &Record, named: &Named<'_>) -> Option<TurnId> {
+        if named.agent.is_some() {
+            return None;
+        }
         let envelope = record.envelope().ok()?;
         let begins = matches!(envelope.event, Event::TurnStarted(_));
         let known =
@@ -133,7 +141,12 @@ impl Feed {
     /// What the stream says of an event.
     pub(super) fn take(&mut self, record: &Record, named: &Named<'_>) -> Vec<(Cursor, News)> {
         let Ok(envelope) = record.envelope() else { return Vec::new() };
-        let whats = self.whats(envelope, named);
+        let said = self.agents.take(envelope, named.agent).into_iter().filter_map(Said::news);
+        let mut whats: Vec<_> =
+            said.map(|payload| What::ChannelEvent { payload: Box::new(payload) }).collect();
+        if named.agent.is_none() {
+            whats.extend(self.whats(envelope, named));
+        }
         let (at, session, seq) = (envelope.at, envelope.session, envelope.seq);
         let news = |(part, what)| {
             let news = News {
@@ -145,7 +158,7 @@ impl Feed {
             };
             (Cursor { at, session, seq, part }, news)
         };
-        (0..).zip(whats).map(news).collect()
+        (0..=u8::MAX).zip(whats).map(news).collect()
     }
 
     fn whats(&mut self, envelope: &Envelope, named: &Named<'_>) -> Vec<What> {

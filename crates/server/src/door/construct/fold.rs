@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use moongate_core::{FrameBody, Models};
 use moongate_protocol::{
-    ApprovalId, ApprovalRequested, ApprovalResolved, Decision, Envelope, Event, InputAccepted, InputId, Part,
-    StopReason, Timestamp, TurnCancelled, TurnCompleted, TurnFailed, TurnId,
+    ApprovalId, ApprovalRequested, ApprovalResolved, Decision, DelegationStarted, Envelope, Event,
+    InputAccepted, InputId, Part, StopReason, Timestamp, TurnCancelled, TurnCompleted, TurnFailed, TurnId,
 };
 
 use super::{
+    agents::{Agents, Said},
     frames::{
         Aborted, ApprovalRequest, ApprovalResolved as Resolved, Done, FinishReason, HistoryTrimmed,
         OperatorStatus, Phase, StateName, UserMessage, Word,
@@ -80,6 +81,7 @@ pub(super) struct SessionFold {
     seq: u64,
     counts: Counts,
     turn: Option<TurnFold>,
+    agents: Agents,
     approvals: Vec<Told>,
     ending: Option<Ending>,
     /// What the next summary stands for.
@@ -89,8 +91,8 @@ pub(super) struct SessionFold {
 impl SessionFold {
     /// Goes on from these counts; the log may be taken in from any turn's beginning before.
     pub(super) fn new(models: Arc<dyn Models>, counts: Counts) -> Self {
-        let (turn, approvals, ending, trimmed) = (None, Vec::new(), None, None);
-        Self { models, seq: 0, counts, turn, approvals, ending, trimmed }
+        let (turn, agents, approvals, ending, trimmed) = (None, Agents::default(), Vec::new(), None, None);
+        Self { models, seq: 0, counts, turn, agents, approvals, ending, trimmed }
     }
 
     /// The last event that was taken in.
@@ -110,6 +112,11 @@ impl SessionFold {
     /// The turn that runs.
     pub(super) fn turn(&self) -> Option<&TurnFold> {
         self.turn.as_ref()
+    }
+
+    /// What it handed to other agents that are not done.
+    pub(super) fn delegated(&self) -> impl Iterator<Item = &DelegationStarted> {
+        self.turn.iter().flat_map(TurnFold::delegated)
     }
 
     /// How the last turn ended, when none runs.
@@ -198,6 +205,7 @@ impl SessionFold {
         let Some(turn) = self.turn.as_mut().filter(|turn| event.turn() == Some(turn.id)) else { return };
         let (seq, id) = (envelope.seq.0, turn.id);
         let mut words = Vec::new();
+        words.extend(self.agents.take(envelope, None).into_iter().map(Said::word));
         turn.event(event, &mut words);
         let told = |to, word| Told { to, seq: Some(seq), turn: Some(id), word };
         out.extend(words.drain(..).map(|word| told(Audience::Everyone, word)));
@@ -356,7 +364,8 @@ pub(super) fn attachments(metadata: &moongate_protocol::Metadata) -> Vec<String>
     named.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect()
 }
 
-fn approval(asked: &ApprovalRequested, at: Timestamp) -> (Word, Word) {
+/// A question as it is told: to those who know such frames, and to all others.
+pub(super) fn approval(asked: &ApprovalRequested, at: Timestamp) -> (Word, Word) {
     let (id, tool, summary) = (asked.approval, &asked.tool, summary::of(&asked.arguments));
     let detail = format!("Approval needed for {tool}: {summary}. Reply /approve {id} or /deny {id}");
     let request = ApprovalRequest {
@@ -368,7 +377,7 @@ fn approval(asked: &ApprovalRequested, at: Timestamp) -> (Word, Word) {
         arguments: asked.arguments.clone(),
         expires_at: asked.expires_at,
     };
-    let status = OperatorStatus { phase: Phase::Blocked, detail };
+    let status = OperatorStatus { phase: Phase::Blocked, detail, agent_id: None };
     (Word::ApprovalRequest(Box::new(request)), Word::OperatorStatus(status))
 }
 

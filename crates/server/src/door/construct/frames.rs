@@ -1,8 +1,10 @@
 //! What a socket is sent: one JSON object each.
 
-use moongate_protocol::{ApprovalId, CancelReason, InputId, Timestamp, TurnId};
+use moongate_protocol::{ApprovalId, CancelReason, InputId, SessionId, Timestamp, TurnId};
 use serde::Serialize;
 use serde_json::Value;
+
+use super::agents::AgentNews;
 
 /// A frame on its way out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,6 +39,7 @@ pub(super) enum Word {
     ToolCall(ToolCall),
     ToolResult(ToolResult),
     OperatorStatus(OperatorStatus),
+    AgentEvent(Box<AgentEvent>),
     ChunkReset,
     Done(Box<Done>),
     Error(Box<Problem>),
@@ -114,13 +117,30 @@ pub(super) struct ToolResult {
 pub(super) struct OperatorStatus {
     pub(super) phase: Phase,
     pub(super) detail: String,
+    /// The session of the agent it is about, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) agent_id: Option<SessionId>,
+}
+
+/// What an agent does that another one handed a task to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct AgentEvent {
+    pub(super) event: AgentNews,
+    /// The session the task came from, as the client calls it.
+    pub(super) session_id: String,
 }
 
 /// What the client draws beside the detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Phase {
+    Spawning,
+    Spawned,
+    Delegating,
+    Waiting,
     Blocked,
+    Collecting,
+    Collected,
     Completed,
     Failed,
 }

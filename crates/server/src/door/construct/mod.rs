@@ -1,5 +1,6 @@
 //! The Construct door: a client made for Construct works against it with no change.
 
+mod agents;
 mod asks;
 mod attach;
 mod attachments;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use moongate_protocol::SessionId;
+use moongate_protocol::{AgentName, SessionId};
 
 use super::{Construct, chats::id_of, feed::Named};
 use crate::{
@@ -15,10 +15,17 @@ const NAMES: usize = 10_000;
 
 /// Names of one caller's sessions.
 #[derive(Default)]
-pub(super) struct Names(HashMap<SessionId, Option<(String, String)>>);
+pub(super) struct Names(HashMap<SessionId, Option<Known>>);
+
+struct Known {
+    id: String,
+    title: String,
+    agent: Option<AgentName>,
+}
 
 impl Names {
-    /// What the caller calls a session; `None` when it is not one of its own in this door.
+    /// What the caller calls a session, or the one whose turn had it begun; `None` when that is not one of its own
+    /// in this door.
     pub(super) async fn of(
         &mut self,
         door: &Door<Construct>,
@@ -32,21 +39,22 @@ impl Names {
             }
             self.0.insert(session, name);
         }
-        let (id, title) = self.0.get(&session)?.as_ref()?;
-        Some(Named { id, title })
+        let Known { id, title, agent } = self.0.get(&session)?.as_ref()?;
+        Some(Named { id, title, agent: agent.as_ref() })
     }
 }
 
-async fn look(
-    door: &Door<Construct>,
-    caller: &Authenticated,
-    session: SessionId,
-) -> Option<(String, String)> {
-    let row = door.app().gateway().store().session(session).await.ok().flatten()?;
+async fn look(door: &Door<Construct>, caller: &Authenticated, session: SessionId) -> Option<Known> {
+    let store = door.app().gateway().store();
+    let mut row = store.session(session).await.ok().flatten()?;
+    let agent = row.view.parent.as_ref().map(|_| row.view.agent.clone());
+    while let Some(parent) = &row.view.parent {
+        row = store.session(parent.session).await.ok().flatten()?;
+    }
     let own = *row.door == *Construct::NAME
         && row.tenant == *caller.tenant()
         && row.view.owner == *caller.principal();
     let id = id_of(caller, row.view.alias.as_ref().filter(|_| own)?)?.to_string();
     let title = row.view.title.unwrap_or_else(|| id.clone());
-    Some((id, title))
+    Some(Known { id, title, agent })
 }

@@ -1,7 +1,9 @@
 //! The life of one chat socket: one task, everything it waits for bounded.
 
+mod below;
 mod chat;
 mod hear;
+mod observe;
 mod pulse;
 mod say;
 
@@ -13,7 +15,9 @@ use tokio::time::sleep_until;
 
 pub(super) use self::chat::Opening;
 use self::{
+    below::Below,
     chat::{Chat, Ending, Own},
+    observe::{Observer, watch},
     pulse::Pulse,
 };
 use super::{
@@ -27,6 +31,7 @@ use super::{
 };
 use crate::door::shared::{
     Door,
+    kin::Kin,
     socket::{End, Socket},
 };
 
@@ -49,6 +54,10 @@ pub(super) struct Line {
     chat: Chat,
     can: Capabilities,
     pulse: Pulse,
+    /// What other agents do for it.
+    below: Below,
+    /// What it sees of other sessions, while it only watches.
+    observer: Option<Observer>,
     /// What was read of the session and did not find room yet: nothing more is read meanwhile.
     backlog: VecDeque<Out>,
 }
@@ -58,7 +67,8 @@ pub(super) async fn run(door: Door<Construct>, opening: Opening, socket: Socket<
     let pulse = Pulse::new(door.settings.timing);
     let chat = Chat::nowhere(opening.id.clone(), door.app().gateway().catalog().default_agent.clone());
     let (can, backlog) = (Capabilities::default(), VecDeque::new());
-    let mut line = Line { socket, door, chat, can, pulse, backlog };
+    let below = Below::new(Kin::new(door.app().gateway().clone(), (**socket.caller()).clone()));
+    let mut line = Line { socket, door, chat, can, pulse, below, observer: None, backlog };
     let ending = match line.open(opening).await {
         Ok(()) => line.live().await,
         Err(ending) => ending,
@@ -76,6 +86,7 @@ impl Line {
         let opening = Opening { id, ..opening };
         // What waited belongs to the session before.
         self.backlog.clear();
+        self.below = Below::new(Kin::new(self.door.app().gateway().clone(), (*caller).clone()));
         let agent = match self.door.agent(&caller, opening.agent.as_deref()) {
             Ok(agent) => Some(agent),
             // An existing session has its own.
@@ -127,6 +138,7 @@ impl Line {
         });
         self.start(start, turn)?;
         replay.into_iter().for_each(|told| self.tell(told, true));
+        self.meet();
         Ok(())
     }
 
@@ -149,10 +161,19 @@ impl Line {
             let done = tokio::select! {
                 biased;
                 heard = self.socket.next() => self.hear(heard).await,
+                // Before the session itself: what another agent did comes before what came of it.
+                tidings = self.below.kin.next(), if flows => {
+                    self.related(&tidings);
+                    Ok(())
+                }
                 news = self.chat.news(&mut told), if flows => match news {
                     Ok(()) => self.news(&mut told).await,
                     Err(error) => self.lost(&error),
                 },
+                happening = watch(&mut self.observer), if flows => {
+                    self.observed(happening).await;
+                    Ok(())
+                }
                 () = is_due => self.tick().await,
             };
             if let Err(ending) = done {
@@ -179,6 +200,7 @@ impl Line {
             let replay = told.seq.is_some_and(|seq| seq <= replay_to);
             self.tell(told, replay);
         }
+        self.meet();
         if deleted { self.detach() } else { Ok(()) }
     }
 
@@ -251,6 +273,10 @@ impl Line {
                 let asked = self.chat.asked.take_if(|(asked, _)| Some(*asked) == turn);
                 problem.client_message_id = asked.and_then(|(_, id)| id);
                 Some(Word::Error(problem))
+            }
+            (_, Word::AgentEvent(mut event)) => {
+                event.session_id = self.chat.id.to_string();
+                Some(Word::AgentEvent(event))
             }
             (_, word) => Some(word),
         }

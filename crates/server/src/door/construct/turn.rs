@@ -1,11 +1,11 @@
 //! A turn's part of the translation: from its events and deltas to what sockets are told.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use moongate_core::Models;
 use moongate_protocol::{
-    ApprovalRequested, CallId, Delta, DeltaKind, Event, InputId, MessageCompleted, ModelName, Part, Role,
-    Timestamp, ToolFinished, ToolOutcome, TurnId, TurnStarted, UsageTotal,
+    ApprovalRequested, CallId, DelegationStarted, Delta, DeltaKind, Event, InputId, MessageCompleted,
+    ModelName, Part, Role, Timestamp, ToolFinished, ToolOutcome, TurnId, TurnStarted, UsageTotal,
 };
 use serde_json::Value;
 
@@ -42,6 +42,8 @@ pub(super) struct TurnFold {
     /// The text of the last model step.
     step: String,
     calls: Vec<Call>,
+    /// What other agents are at work on.
+    delegated: HashMap<CallId, DelegationStarted>,
     last_input_tokens: Option<u64>,
     reported: bool,
 }
@@ -58,6 +60,7 @@ impl TurnFold {
             thoughts: Stream::default(),
             step: String::new(),
             calls: Vec::new(),
+            delegated: HashMap::new(),
             last_input_tokens: None,
             reported: false,
         }
@@ -101,6 +104,10 @@ impl TurnFold {
                 self.announce(at, out);
             }
             Event::ToolFinished(finished) => self.finished(finished, out),
+            Event::DelegationStarted(started) => {
+                self.delegated.insert(started.call.clone(), started.clone());
+            }
+            Event::DelegationFinished(finished) => drop(self.delegated.remove(&finished.call)),
             Event::UsageRecorded(usage) => {
                 self.reported |= usage.tokens.input > 0 || usage.tokens.output > 0;
                 self.last_input_tokens = Some(usage.tokens.input).filter(|&tokens| tokens > 0);
@@ -129,6 +136,11 @@ impl TurnFold {
                 duration_ms: 0,
             }));
         }
+    }
+
+    /// What other agents are at work on.
+    pub(super) fn delegated(&self) -> impl Iterator<Item = &DelegationStarted> {
+        self.delegated.values()
     }
 
     /// The text of the last model step: the answer of a turn that ended well.

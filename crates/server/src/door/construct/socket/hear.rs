@@ -3,7 +3,7 @@
 use moongate_core::{ApprovalView, Refusal, Scope};
 use moongate_protocol::{ApprovalId, Cancel, Decision, ErrorCode, RememberRule, RememberScope, Resolve};
 
-use super::{Capabilities, Ending, Line, Opening};
+use super::{Capabilities, Ending, Line, Opening, below::resolve_below, observe::Observer};
 use crate::door::{
     construct::{
         asks::{self, Ask, Connect, Decide, DecisionWord, Which},
@@ -80,6 +80,9 @@ impl Line {
         if let Some(name) = connect.device_name {
             self.door.name_device(self.socket.caller(), name).await;
         }
+        if !self.chat.spoken {
+            self.observer.get_or_insert_with(|| Observer::new(&self.door, self.socket.caller()));
+        }
         let known = [ABORTED, SPLIT_QUEUE_CODES, APPROVALS].into_iter().filter(|name| has(name));
         self.say(Word::Connected(Connected {
             message: "Connection established",
@@ -96,7 +99,12 @@ impl Line {
         let Some((approval, attached)) = decide.approval.zip(self.chat.attached.as_ref()) else {
             return self.refuse(nothing());
         };
-        match resolve(attached, approval, decide.word).await {
+        let (gateway, caller) = (self.door.app().gateway().clone(), self.socket.caller().clone());
+        let resolved = match self.asked_below(approval).is_some() {
+            true => resolve_below(&gateway, &caller, approval, decide.word).await,
+            false => resolve(attached, approval, decide.word).await,
+        };
+        match resolved {
             // Somebody was first: what was decided is told again, and nothing changes.
             Ok(ApprovalView { already: true, resolved: Some(resolved), .. }) => {
                 let late = ApprovalResolved { late: true, ..decided(&resolved) };

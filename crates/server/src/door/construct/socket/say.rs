@@ -9,7 +9,7 @@ use moongate_protocol::{
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::{Attached, Ending, Line, Own, hear::resolve};
+use super::{Attached, Ending, Line, Own, below::resolve_below, hear::resolve};
 use crate::door::construct::{
     Construct,
     asks::{DecisionWord, Said},
@@ -68,6 +68,7 @@ impl Line {
         let accepted = handle.submit_behind(input, gate).await;
         let accepted = accepted.map_err(|refusal| self.refused(&refusal))?;
         self.chat.spoken = true;
+        self.observer = None;
         self.door.use_uploads(&place, &files).await;
         if accepted.again {
             return self.repeat(&handle, &accepted, client).await.map_err(|_| storage());
@@ -170,20 +171,24 @@ impl Line {
     }
 
     fn is_open(&self, typed: Typed) -> bool {
-        self.chat.attached.as_ref().is_some_and(|a| a.fold.tool_of(typed.approval).is_some())
+        self.asked_below(typed.approval).is_some()
+            || self.chat.attached.as_ref().is_some_and(|a| a.fold.tool_of(typed.approval).is_some())
     }
 
     /// A decision that was typed as a message: not kept, not queued.
     async fn typed(&mut self, typed: Typed) -> Result<(), Ending> {
         let Some(attached) = &self.chat.attached else { return Ok(()) };
-        let tool = attached.fold.tool_of(typed.approval);
-        let name = tool.unwrap_or_default();
+        let below = self.asked_below(typed.approval).map(ToString::to_string);
+        let is_below = below.is_some();
+        let name = below.or_else(|| attached.fold.tool_of(typed.approval)).unwrap_or_default();
         let word = match (typed.always, typed.decision) {
             (true, _) => DecisionWord::Always,
             (false, Decision::Approve) => DecisionWord::Approve,
             (false, Decision::Deny) => DecisionWord::Deny,
         };
-        let done = match self.socket.caller().may(Scope::ApprovalsDecide) {
+        let (gateway, caller) = (self.door.app().gateway().clone(), self.socket.caller().clone());
+        let done = match caller.may(Scope::ApprovalsDecide) {
+            true if is_below => resolve_below(&gateway, &caller, typed.approval, word).await.is_ok(),
             true => resolve(attached, typed.approval, word).await.is_ok(),
             false => false,
         };
@@ -192,8 +197,8 @@ impl Line {
             (true, _) => (Phase::Completed, format!("Approved {name}")),
             (false, _) => (Phase::Failed, format!("The decision on {name} was not taken")),
         };
-        let status = Word::OperatorStatus(OperatorStatus { phase, detail });
-        if done {
+        let status = Word::OperatorStatus(OperatorStatus { phase, detail, agent_id: None });
+        if done && !is_below {
             return self.after_decision(typed.approval, status).await;
         }
         self.say(status)
