@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use moongate_protocol::{
     ApprovalId, Envelope, Event, InputAccepted, InputId, MessageCompleted, Overlap, Part, QuestionId,
-    QueuedInput, Role, SessionCreated, SessionForked, SessionRules, SessionState, SessionUpdated,
-    SessionView, TurnId, UsageTotal,
+    QueuedInput, Role, SessionCreated, SessionForked, SessionRules, SessionState, SessionSums,
+    SessionUpdated, SessionView, TurnId, UsageTotal,
 };
 
 /// How much of the first input becomes the title of a session that was given none, in characters.
@@ -86,7 +86,7 @@ impl Summary {
             Event::QuestionAnswered(answered) => {
                 self.questions.remove(&answered.question);
             }
-            Event::UsageRecorded(usage) => self.view.usage.add_call(usage.tokens, usage.cost),
+            Event::UsageRecorded(usage) => self.view.sums.usage.add_call(usage.tokens, usage.cost),
             Event::TurnCompleted(_) => self.end(true),
             Event::TurnFailed(_) | Event::TurnCancelled(_) => self.end(self.has_answered),
             Event::SessionDeleted(_) => {
@@ -133,7 +133,7 @@ impl Summary {
     fn fork(&mut self, envelope: &Envelope, forked: &SessionForked) {
         self.rest();
         self.view.queue.clear();
-        self.view.usage = UsageTotal::default();
+        self.view.sums.usage = UsageTotal::default();
         self.view.owner = forked.by.clone();
         self.view.rules.auto_approve = false;
         self.view.created_at = envelope.at;
@@ -174,7 +174,7 @@ impl Summary {
     }
 
     fn count(&mut self, messages: usize) {
-        self.view.messages = self.view.messages.map(|known| known + messages as u64);
+        self.view.sums.messages = self.view.sums.messages.map(|known| known + messages as u64);
     }
 
     fn dequeue(&mut self, inputs: &[InputId]) {
@@ -209,8 +209,7 @@ fn created_view(first: &Envelope, created: &SessionCreated) -> SessionView {
         queue: Vec::new(),
         created_at: first.at,
         updated_at: first.at,
-        usage: UsageTotal::default(),
-        messages: Some(0),
+        sums: SessionSums { usage: UsageTotal::default(), messages: Some(0) },
         metadata: created.metadata.clone(),
         archived: false,
         rules: SessionRules::default(),
@@ -378,20 +377,20 @@ mod tests {
             })
         };
         let mut log = Log::new();
-        assert_eq!(log.push(input(1, Overlap::Queue, "a")).messages, Some(0), "it waits");
-        assert_eq!(log.push(start(1, &[1])).messages, Some(1));
+        assert_eq!(log.push(input(1, Overlap::Queue, "a")).sums.messages, Some(0), "it waits");
+        assert_eq!(log.push(start(1, &[1])).sums.messages, Some(1));
         log.push(input(2, Overlap::Steer, "b"));
-        assert_eq!(log.push(steered(1, 2)).messages, Some(2));
-        assert_eq!(log.push(cancel()).messages, Some(2), "it said nothing");
+        assert_eq!(log.push(steered(1, 2)).sums.messages, Some(2));
+        assert_eq!(log.push(cancel()).sums.messages, Some(2), "it said nothing");
         log.push(input(3, Overlap::Queue, "c"));
         log.push(input(4, Overlap::Queue, "d"));
-        assert_eq!(log.push(start(1, &[3])).messages, Some(3));
+        assert_eq!(log.push(start(1, &[3])).sums.messages, Some(3));
         log.push(answered(1, ""));
         log.push(answered(1, "half"));
-        assert_eq!(log.push(answered(1, "more")).messages, Some(3), "a turn has one answer");
-        assert_eq!(log.push(cancel()).messages, Some(4));
+        assert_eq!(log.push(answered(1, "more")).sums.messages, Some(3), "a turn has one answer");
+        assert_eq!(log.push(cancel()).sums.messages, Some(4));
         let gone = InputWithdrawn { input: InputId::from_bits(4), by: "bob".parse().unwrap() };
-        assert_eq!(log.push(Event::InputWithdrawn(gone)).messages, Some(4));
+        assert_eq!(log.push(Event::InputWithdrawn(gone)).sums.messages, Some(4));
     }
 
     #[test]
@@ -463,12 +462,12 @@ mod tests {
             author: None,
             agent: None,
         };
-        assert_eq!(log.push(Event::UsageRecorded(usage)).usage.cost, Some(MicroUsd(2)));
+        assert_eq!(log.push(Event::UsageRecorded(usage)).sums.usage.cost, Some(MicroUsd(2)));
         let from = SessionId::from_bits(2);
         let view =
             log.push(Event::SessionForked(SessionForked { from, at: Seq(4), by: "eve".parse().unwrap() }));
         assert_eq!(
-            (view.state, view.queue.len(), view.usage),
+            (view.state, view.queue.len(), view.sums.usage),
             (SessionState::Idle, 0, UsageTotal::default())
         );
         assert_eq!((view.owner.as_str(), view.title.as_deref()), ("eve", Some("hi")));

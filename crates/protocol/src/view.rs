@@ -49,6 +49,17 @@ pub struct SessionRules {
     pub auto_approve: bool,
 }
 
+/// What a session adds up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionSums {
+    /// Totals of all its model calls.
+    pub usage: UsageTotal,
+    /// What was said: inputs that turns took, and answers of turns. Unknown of rows an earlier version wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+}
+
 /// A session as lists and clients show it: a fold of its log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -79,11 +90,9 @@ pub struct SessionView {
     pub created_at: Timestamp,
     /// When something last happened.
     pub updated_at: Timestamp,
-    /// Totals of all its model calls.
-    pub usage: UsageTotal,
-    /// What was said: inputs that turns took, and answers of turns. Unknown of rows an earlier version wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub messages: Option<u64>,
+    /// What it adds up to.
+    #[serde(flatten)]
+    pub sums: SessionSums,
     /// The client's labels.
     pub metadata: Metadata,
     /// Whether it is put away.

@@ -77,7 +77,7 @@ fn session_fault(connection: &Connection, walked: Walked, seen: &mut i64) -> Opt
     match session(connection, walked.id) {
         Ok(Some(row)) => {
             // What an earlier version wrote says nothing of it.
-            fold.messages = fold.messages.filter(|_| row.view.messages.is_some());
+            fold.sums.messages = fold.sums.messages.filter(|_| row.view.sums.messages.is_some());
             (row.view != fold).then(|| NO_FOLD.to_owned())
         }
         Ok(None) => Some(NO_FOLD.into()),

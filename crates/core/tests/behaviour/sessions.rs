@@ -36,7 +36,7 @@ async fn a_fork_at_any_event_begins_as_the_original_and_goes_its_own_way() {
         let title = (at % 2 == 0).then(|| format!("fork {at}"));
         let fork = kit.gateway().fork(&bob(), &session, Some(Seq(at as u64)), title.clone()).await.unwrap();
         assert_eq!((fork.view.state, fork.view.queue.len()), (SessionState::Idle, 0));
-        assert_eq!(fork.view.usage.calls, 0, "the original paid");
+        assert_eq!(fork.view.sums.usage.calls, 0, "the original paid");
         let copy = kit.log(fork.view.id).await;
         assert_eq!(copy.len(), at + 1 + usize::from(title.is_some()));
         for (copied, original) in copy.iter().zip(&log).take(at) {
@@ -90,7 +90,7 @@ async fn an_export_imported_again_is_the_same_conversation() {
     let read: Vec<Envelope> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let eve = caller("default", "eve");
     let imported = kit.gateway().import(&eve, read).await.unwrap().view;
-    assert_eq!((imported.owner.as_str(), imported.usage.calls), ("eve", 0));
+    assert_eq!((imported.owner.as_str(), imported.sums.usage.calls), ("eve", 0));
     kit.restart().await;
     let handle = kit.gateway().session(&eve, imported.id).await.unwrap();
     let said = |messages: Vec<moongate_protocol::MessageView>| {

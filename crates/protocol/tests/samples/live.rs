@@ -2,7 +2,7 @@
 
 use moongate_protocol::{
     Delta, DeltaKind, Epoch, MessageView, Notice, Overlap, Parent, Part, PolicyPreset, Position, QueuedInput,
-    Role, Seq, SessionRules, SessionState, SessionView, WaitingOn,
+    Role, Seq, SessionRules, SessionState, SessionSums, SessionView, WaitingOn,
 };
 
 use super::{all_parts, at, call, input, item, name, session, turn, unpriced, usage};
@@ -66,8 +66,7 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         queue: vec![],
         created_at: at(),
         updated_at: at(),
-        usage: unpriced(),
-        messages: None,
+        sums: SessionSums { usage: unpriced(), messages: None },
         metadata: Default::default(),
         archived: false,
         rules: SessionRules::default(),
@@ -80,8 +79,7 @@ pub(crate) fn session_views() -> Vec<SessionView> {
         turn: Some(turn()),
         head,
         queue: [Overlap::Queue, Overlap::Steer, Overlap::Interrupt, Overlap::Reject].map(queued).into(),
-        usage: usage(),
-        messages: Some(7),
+        sums: SessionSums { usage: usage(), messages: Some(7) },
         metadata: [("colour".to_owned(), "blue".to_owned())].into(),
         archived: true,
         rules: SessionRules { policy: Some(PolicyPreset::WorkspaceWrite), auto_approve: true },

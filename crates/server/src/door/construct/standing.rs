@@ -62,7 +62,7 @@ impl Standing {
 pub(super) async fn counts(handle: &SessionHandle, view: &SessionView) -> Result<Counts, StoreError> {
     Ok(Counts {
         since: view.head.seq.0,
-        rows: match view.messages {
+        rows: match view.sums.messages {
             Some(messages) => messages,
             None => attach::rows(handle).await?,
         },

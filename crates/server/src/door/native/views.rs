@@ -97,7 +97,7 @@ impl From<SessionView> for SessionBody {
                 queue: view.queue,
                 created_at: view.created_at,
                 updated_at: view.updated_at,
-                usage: view.usage.into(),
+                usage: view.sums.usage.into(),
             },
         }
     }
