@@ -198,19 +198,20 @@ pub(crate) mod percent {
         let mut out = Vec::with_capacity(bytes.len());
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            let hex = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-            match hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-                Some(value) if byte == b'%' => {
-                    out.push(value);
-                    at += 3;
-                }
-                _ => {
-                    out.push(byte);
-                    at += 1;
-                }
-            }
+            let encoded = if byte == b'%' { pair(bytes.get(at + 1..at + 3)) } else { None };
+            out.push(encoded.unwrap_or(byte));
+            at += if encoded.is_some() { 3 } else { 1 };
         }
         out
+    }
+
+    /// The byte two hexadecimal digits stand for; a sign is none.
+    fn pair(digits: Option<&[u8]>) -> Option<u8> {
+        let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        match digits? {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        }
     }
 }
 
@@ -233,6 +234,14 @@ mod tests {
         ];
         for bad in bad {
             assert!(check_url(&bad.parse().unwrap()).is_err(), "{bad}");
+        }
+        for (text, decoded) in [
+            ("%41%4a%4A", "AJJ"),
+            ("%+1%-1% 1%1", "%+1%-1% 1%1"),
+            ("%%41%4", "%A%4"),
+            ("%e2%82%ac+", "\u{20ac}+"),
+        ] {
+            assert_eq!(percent::once(text), decoded, "{text}");
         }
         for good in ["/", "/api/v1/keys/key_0", "/api/v1/sessions?q=omg_monkey&limit=3", "/a%20b?cursor=x%"] {
             assert!(check_url(&good.parse().unwrap()).is_ok(), "{good}");
