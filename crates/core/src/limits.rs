@@ -1,6 +1,11 @@
 //! Every bound of the engine: a name, a default, its unit and its reason. Doors have their own.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use crate::Gateway;
 
 /// Waiting inputs a session may have: more is a client that does not listen.
 pub const QUEUE_INPUTS: usize = 64;
@@ -120,5 +125,32 @@ impl Default for Limits {
             delegation_depth: DELEGATION_DEPTH,
             delegations_per_turn: DELEGATIONS_PER_TURN,
         }
+    }
+}
+
+/// The bounds in force. They are exchanged as a whole; who took them keeps them.
+pub(crate) struct InForce(RwLock<Arc<Limits>>);
+
+impl InForce {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self(RwLock::new(Arc::new(limits)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Limits> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Gateway {
+    /// The bounds in force.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.shared.limits.get()
+    }
+
+    /// Exchanges the bounds; a running turn keeps those it began with. Where more turns run than now may, none is
+    /// stopped and the next one waits.
+    pub fn set_limits(&self, limits: Limits) {
+        self.shared.turns.set(&limits);
+        *self.shared.limits.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
     }
 }

@@ -19,14 +19,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Turns(Arc<Counts>);
 
 struct Counts {
-    per_node: usize,
-    per_caller: usize,
     running: Mutex<Running>,
     freed: Notify,
 }
 
 #[derive(Default)]
 struct Running {
+    per_node: usize,
+    per_caller: usize,
     all: usize,
     by_caller: HashMap<Principal, usize>,
 }
@@ -39,9 +39,17 @@ pub(crate) struct TurnPermit {
 
 impl Turns {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let (per_node, per_caller) = (limits.turns_per_node, limits.turns_per_caller);
-        let (running, freed) = (Mutex::default(), Notify::new());
-        Self(Arc::new(Counts { per_node, per_caller, running, freed }))
+        let turns = Self(Arc::new(Counts { running: Mutex::default(), freed: Notify::new() }));
+        turns.set(limits);
+        turns
+    }
+
+    /// So many from now on; whoever waits looks again.
+    pub(crate) fn set(&self, limits: &Limits) {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        (running.per_node, running.per_caller) = (limits.turns_per_node, limits.turns_per_caller);
+        drop(running);
+        self.0.freed.notify_waiters();
     }
 
     /// Number of running turns.
@@ -55,12 +63,13 @@ impl Turns {
     /// `rate_limited` when the caller has its share, `unavailable` when the node is full.
     pub(crate) fn try_acquire(&self, caller: &Principal) -> Result<TurnPermit, Refusal> {
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.all >= self.0.per_node {
+        let per_caller = running.per_caller;
+        if running.all >= running.per_node {
             let message = format!("{} turns run already", running.all);
             return Err(Refusal::later(ErrorCode::Unavailable, message, RETRY_AFTER));
         }
         let mine = running.by_caller.entry(caller.clone()).or_default();
-        if *mine >= self.0.per_caller {
+        if *mine >= per_caller {
             let message = format!("{mine} of your turns run already");
             return Err(Refusal::later(ErrorCode::RateLimited, message, RETRY_AFTER));
         }

@@ -165,7 +165,7 @@ impl Actor {
             let deadline = match &self.running {
                 Some(running) => running.give_up,
                 None if self.gates.are_closed() || self.children.are_awaited() => None,
-                None => Some(Instant::now() + self.shared.limits.actor_idle),
+                None => Some(Instant::now() + self.shared.limits.get().actor_idle),
             };
             tokio::select! {
                 report = hear_from(&mut self.running) => match report {

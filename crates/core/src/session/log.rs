@@ -26,10 +26,10 @@ impl Log {
 
     /// Lets a decision see what decisions may look at.
     pub(super) fn decide<T>(&self, by: &Principal, decide: impl FnOnce(&State, &Context<'_>) -> T) -> T {
-        let catalog = self.shared.catalog();
+        let (catalog, limits) = (self.shared.catalog(), self.shared.limits.get());
         let context = Context {
             ids: &self.shared.ids,
-            limits: &self.shared.limits,
+            limits: &limits,
             catalog: &catalog,
             fence: self.shared.store.fence(),
             by,

@@ -134,7 +134,7 @@ impl Actor {
             feed: Arc::clone(self.slot.feed()),
             store: Arc::clone(self.slot.store()),
             ids: self.shared.ids.clone(),
-            limits: Arc::clone(&self.shared.limits),
+            limits: self.shared.limits.get(),
             ledger: Arc::clone(&self.shared.ledger),
             cancel,
             decided,

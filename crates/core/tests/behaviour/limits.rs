@@ -83,6 +83,33 @@ async fn one_caller_and_one_node_run_so_many_turns_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changed_limits_count_at_once_and_stop_nothing_that_runs() {
+    let limits = Limits { turns_per_caller: 1, ..Limits::default() };
+    let kit = Setup { limits, ..Setup::default() }.start().await;
+    let gate = Gate::new();
+    kit.model().push((0..2).map(|_| Script::new().gate(&gate).text("ok").end()));
+    let sessions = [kit.session().await, kit.session().await, kit.session().await];
+    sessions[0].submit(says("1")).await.unwrap();
+    assert_eq!(sessions[1].submit(says("2")).await.unwrap_err().code, ErrorCode::RateLimited);
+    let change = |change: fn(&mut Limits)| {
+        let mut limits = (*kit.gateway().limits()).clone();
+        change(&mut limits);
+        kit.gateway().set_limits(limits);
+    };
+    change(|limits| limits.turns_per_caller = 2);
+    sessions[1].submit(says("2")).await.unwrap();
+    change(|limits| (limits.turns_per_node, limits.queue_inputs) = (1, 1));
+    assert_eq!(kit.gateway().running_turns(), 2);
+    assert_eq!(sessions[2].submit(says("3")).await.unwrap_err().code, ErrorCode::Unavailable);
+    sessions[0].submit(says("waits")).await.unwrap();
+    let full = sessions[0].submit(says("one too many")).await.unwrap_err();
+    assert_eq!(full.code, ErrorCode::QueueFull);
+    gate.open();
+    let mut client = kit.client(sessions[0].id()).await;
+    client.until_turns_end(2).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn turns_taken_up_after_a_restart_wait_for_room_and_can_be_cancelled_meanwhile() {
     let limits = Limits { turns_per_node: 2, ..Limits::default() };
     let mut kit = Setup { limits, ..Setup::default() }.start().await;
