@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Place, ServeArgs},
-    config::{self, Config, Environment},
+    config::{self, Config, Environment, Origins},
     data::DataFolder,
     exit::Outcome,
     terminal::Terminal,
@@ -10,16 +10,15 @@ use crate::{
 
 /// What every command is given.
 pub(crate) struct Context {
-    pub(crate) place: Place,
-    pub(crate) serve: ServeArgs,
-    pub(crate) env: Environment,
+    /// What the configuration is read from.
+    pub(crate) origins: Origins,
     pub(crate) terminal: Terminal,
 }
 
 impl Context {
     pub(crate) fn new(place: Place, serve: ServeArgs) -> Self {
         let env = Environment::read();
-        Self { place, serve, terminal: Terminal::find(&env), env }
+        Self { terminal: Terminal::find(&env), origins: Origins { place, serve, env } }
     }
 
     /// The configuration in force.
@@ -27,7 +26,7 @@ impl Context {
     /// # Errors
     /// With everything that is wrong with it.
     pub(crate) fn config(&self) -> Outcome<Config> {
-        config::load(&self.place, &self.serve, &self.env)
+        self.origins.load()
     }
 
     /// The data folder.
@@ -35,6 +34,6 @@ impl Context {
     /// # Errors
     /// When no home folder is known and none was named.
     pub(crate) fn data(&self) -> Outcome<DataFolder> {
-        config::data_folder(&self.place, &self.env).map(DataFolder::new)
+        config::data_folder(&self.origins.place, &self.origins.env).map(DataFolder::new)
     }
 }

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Server,
+    config::{OVERLAY, Server},
     exit::{Failure, Outcome},
 };
 
@@ -112,6 +112,14 @@ impl DataFolder {
         let line = format!("{}\n", text.expose_secret());
         self.write(ADMIN_KEY, line.as_bytes()).map_err(|error| cannot("write", &path, &error))?;
         Ok(key)
+    }
+
+    /// Writes what clients changed of the configuration, whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was there before still is.
+    pub(crate) fn write_overlay(&self, text: &str) -> io::Result<()> {
+        self.write(OVERLAY, text.as_bytes()).map(drop)
     }
 
     /// Leaves word where the server listens, for as long as the value lives.

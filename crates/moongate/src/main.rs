@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod context;
 mod data;
+mod desk;
 mod exit;
 mod logging;
 mod serve;

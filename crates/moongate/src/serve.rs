@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use moongate_server::{BindError, Server, ServerConfig, Tls};
+use moongate_server::{App, BindError, Server, ServerConfig, Tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -18,7 +18,7 @@ use crate::{
     data::{Announced, read_key},
     exit::{Failure, Outcome},
     logging,
-    wiring::{Node, catalog},
+    wiring::Node,
 };
 
 /// How long turns may go on when a chat leaves that brought its own server.
@@ -32,8 +32,9 @@ pub(crate) async fn serve(context: &Context) -> Outcome {
     let config = context.config()?;
     logging::start(&config.log, context.terminal);
     let signals = Signals::listen()?;
-    let node = Node::build(&config)?;
+    let node = Node::build(&config, &context.origins)?;
     let server = bind(&config, &node).await?;
+    let app = server.app().clone();
     let announced = node.data.announce(&config.server, server.local_addr(), false)?;
     let recovered = node.recover().await?;
     if recovered > 0 {
@@ -45,7 +46,7 @@ pub(crate) async fn serve(context: &Context) -> Outcome {
     let shutdown = CancellationToken::new();
     let ended = tokio::select! {
         () = server.run(shutdown.clone(), config.server.drain) => Ended::Drained,
-        () = signals.obey(context, &config, &node, &shutdown) => Ended::AtOnce,
+        () = signals.obey(&config, &node, (&app, &shutdown)) => Ended::AtOnce,
     };
     drop(announced);
     match ended {
@@ -91,7 +92,7 @@ fn greet(config: &Config, node: &Node, announced: &Announced) -> Outcome {
     if let Some(agent) = agents.by_name.get(&agents.default) {
         writeln!(out, "  agent  {} · model {}", agent.name, agent.model)?;
     }
-    if let Some(source) = &config.source {
+    if let Some(source) = &config.texts.file {
         writeln!(out, "  config {}", source.path.display())?;
     }
     writeln!(out, "  data   {}", node.data.path().display())?;
@@ -123,13 +124,13 @@ impl Signals {
     }
 
     /// The first signal to stop begins to drain, the second one ends this.
-    async fn obey(mut self, context: &Context, config: &Config, node: &Node, shutdown: &CancellationToken) {
+    async fn obey(mut self, config: &Config, node: &Node, (app, shutdown): (&App, &CancellationToken)) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
                 _ = self.hang_up.recv() => {
-                    reload(context, config, node);
+                    reload(node, app);
                     continue;
                 }
             }
@@ -144,34 +145,18 @@ impl Signals {
 }
 
 /// Reads the configuration again and applies what can be applied live, or nothing when something is wrong.
-fn reload(context: &Context, begun: &Config, node: &Node) {
-    let applied = context.config().and_then(|config| {
-        node.gateway.set_catalog(catalog(&config)?);
-        node.shown.change(&config);
-        Ok(config)
-    });
-    let config = match applied {
-        Ok(config) => config,
+fn reload(node: &Node, app: &App) {
+    let stale = match node.desk.reload(app) {
+        Ok(stale) => stale,
         Err(failure) => {
             tracing::error!("the configuration was not applied, the one in force stays:\n{failure}");
             return;
         }
     };
-    tracing::info!(
-        agents = config.agents.by_name.len(),
-        "agents and models of the configuration are in force"
-    );
-    let fixed = [
-        ("data", config.data != begun.data),
-        ("server", config.server != begun.server),
-        ("store", config.store != begun.store),
-        ("doors", config.file.doors != begun.file.doors),
-        ("limits", config.file.limits != begun.file.limits),
-        ("telemetry", config.log != begun.log),
-    ];
-    let changed: Vec<_> = fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
-    if !changed.is_empty() {
-        tracing::warn!(sections = changed.join(", "), "these changed and need a restart");
+    let agents = node.gateway.catalog().agents.len();
+    tracing::info!(agents, "agents, models, limits and rates of the configuration are in force");
+    if !stale.is_empty() {
+        tracing::warn!(sections = stale.join(", "), "these changed and need a restart");
     }
 }
 
@@ -194,7 +179,7 @@ impl Local {
         config.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.server.tls = None;
         config.file.doors = config.file.doors.without_listeners();
-        let node = Node::build(&config)?;
+        let node = Node::build(&config, &context.origins)?;
         let server = bind(&config, &node).await?;
         let announced = node.data.announce(&config.server, server.local_addr(), true)?;
         node.recover().await?;

@@ -1,15 +1,16 @@
 //! From configuration to parts that run: models, agents, the store, the gateway.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use moongate_core::{Catalog, Gateway, Ids, Parts, Store, ToolPolicies, Toolbox};
 use moongate_providers::{PriceTable, Registry};
-use moongate_server::{AdminKey, AppConfig, ConfigView, Network};
+use moongate_server::{AdminKey, AppConfig, Configuration, Network};
 use moongate_store::SqliteStore;
 
 use crate::{
-    config::{Config, settings},
+    config::{Config, Origins},
     data::DataFolder,
+    desk::Desk,
     exit::{Failure, Outcome},
 };
 
@@ -42,7 +43,7 @@ fn tool_policies(config: &Config) -> ToolPolicies {
 pub(crate) struct Node {
     pub(crate) data: DataFolder,
     pub(crate) gateway: Gateway,
-    pub(crate) shown: Arc<Shown>,
+    pub(crate) desk: Arc<Desk>,
     store: Arc<SqliteStore>,
     admin: AdminKey,
 }
@@ -52,7 +53,7 @@ impl Node {
     ///
     /// # Errors
     /// When the folder is another process's, damaged or open to others, or the models cannot be used.
-    pub(crate) fn build(config: &Config) -> Outcome<Self> {
+    pub(crate) fn build(config: &Config, origins: &Origins) -> Outcome<Self> {
         let data = DataFolder::new(config.data.clone());
         data.create()?;
         let catalog = catalog(config)?;
@@ -62,7 +63,8 @@ impl Node {
         let admin = data.admin_key(&ids)?;
         let shared: Arc<dyn Store> = Arc::clone(&store) as _;
         let gateway = Gateway::new(Parts { store: shared, catalog, ids, limits: config.limits.clone() });
-        Ok(Self { data, gateway, shown: Arc::new(Shown::new(config)), store, admin })
+        let desk = Desk::new(origins.clone(), data.clone(), gateway.clone(), config.clone());
+        Ok(Self { data, gateway, desk: Arc::new(desk), store, admin })
     }
 
     /// What the routes need.
@@ -76,7 +78,7 @@ impl Node {
             hosts: config.server.hosts.clone(),
             origins: config.server.origins.clone(),
             trusted_proxies: config.server.trusted_proxies.iter().map(parse).collect::<Outcome<_>>()?,
-            config: Arc::clone(&self.shown) as Arc<dyn ConfigView>,
+            config: Arc::clone(&self.desk) as Arc<dyn Configuration>,
             doors: config.file.doors.clone(),
             ..AppConfig::new(self.admin.clone())
         })
@@ -94,32 +96,4 @@ impl Node {
     pub(crate) async fn close(self) {
         self.store.close().await;
     }
-}
-
-/// The configuration in force, for whoever may see it.
-pub(crate) struct Shown(RwLock<String>);
-
-impl Shown {
-    fn new(config: &Config) -> Self {
-        Self(RwLock::new(text(config)))
-    }
-
-    /// Shows another configuration from now on.
-    pub(crate) fn change(&self, config: &Config) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = text(config);
-    }
-}
-
-impl ConfigView for Shown {
-    fn show(&self) -> String {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-fn text(config: &Config) -> String {
-    #[derive(serde::Serialize)]
-    struct Settings {
-        settings: Vec<crate::config::Setting>,
-    }
-    serde_json::to_string(&Settings { settings: settings(config) }).unwrap_or_default()
 }

@@ -9,25 +9,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     address::Network,
     caller::Callers,
+    configuration::Configuration,
     door::{Doors, Rooms},
     keys::AdminKey,
     limits::ServerLimits,
     metrics::Metrics,
     site::Site,
 };
-
-/// Shows the configuration in force to whoever may see it: secrets already left out.
-pub trait ConfigView: Send + Sync {
-    /// The configuration as JSON text.
-    fn show(&self) -> String;
-}
-
-/// No configuration to show.
-impl ConfigView for () {
-    fn show(&self) -> String {
-        "{}".into()
-    }
-}
 
 /// What an app is made of.
 pub struct AppConfig {
@@ -41,8 +29,8 @@ pub struct AppConfig {
     pub trusted_proxies: Vec<Network>,
     /// Bounds.
     pub limits: ServerLimits,
-    /// Shows the configuration.
-    pub config: Arc<dyn ConfigView>,
+    /// Knows the configuration and changes it.
+    pub config: Arc<dyn Configuration>,
     /// The doors besides the native one.
     pub doors: Doors,
 }
@@ -81,7 +69,7 @@ struct Inner {
     listener: Option<(std::net::SocketAddr, bool)>,
     doors: Rooms,
     limits: ServerLimits,
-    config: Arc<dyn ConfigView>,
+    config: Arc<dyn Configuration>,
     metrics: Metrics,
     /// Fires when open streams have to end.
     closing: CancellationToken,
@@ -150,6 +138,11 @@ impl App {
         self.0.listener.is_some_and(|(_, tls)| tls)
     }
 
+    /// Puts settings of doors in force that can change while the doors are open; see [`Doors::effect`].
+    pub fn set_doors(&self, doors: &Doors) {
+        self.0.doors.change(doors);
+    }
+
     /// What each door keeps.
     pub(crate) fn doors(&self) -> &Rooms {
         &self.0.doors
@@ -159,7 +152,7 @@ impl App {
         &self.0.limits
     }
 
-    pub(crate) fn config(&self) -> &dyn ConfigView {
+    pub(crate) fn config(&self) -> &dyn Configuration {
         &*self.0.config
     }
 

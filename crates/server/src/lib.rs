@@ -8,6 +8,7 @@ mod app;
 mod audit;
 mod body;
 mod caller;
+mod configuration;
 mod connection;
 pub mod door;
 mod extract;
@@ -35,7 +36,8 @@ use moongate_protocol::ErrorCode;
 
 pub use crate::{
     address::Network,
-    app::{App, AppConfig, ConfigView},
+    app::{App, AppConfig},
+    configuration::{ChangeFault, Configuration, Effect, Setting, SettingChange, SettingValue},
     door::{DoorRoute, Doors, door_routes},
     keys::AdminKey,
     limits::ServerLimits,

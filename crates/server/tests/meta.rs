@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use common::Gate;
+use moongate_server::{App, ChangeFault, Configuration, Effect, Setting, SettingChange, SettingValue};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -37,19 +40,86 @@ async fn agents_models_and_usage_are_shown() {
     assert_eq!(agents["items"].as_array().unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn the_configuration_is_shown_and_not_changed_here() {
-    struct View;
-    impl moongate_server::ConfigView for View {
-        fn show(&self) -> String {
-            r#"{"server":{"listen":"127.0.0.1:8137"}}"#.into()
-        }
+/// A configuration that does what it is told and remembers it: `no` is refused, what `telemetry` says is for later.
+#[derive(Default)]
+struct Desk(Mutex<Vec<SettingChange>>);
+
+impl Configuration for Desk {
+    fn settings(&self) -> Vec<Setting> {
+        let (key, value, from) = ("server.listen".into(), "\"127.0.0.1:8137\"".into(), "default".into());
+        vec![Setting { key, value, from }]
     }
-    let gate = Gate::with(|config| config.config = std::sync::Arc::new(View));
+
+    fn change(&self, changes: &[SettingChange], _: &App) -> Result<Vec<Effect>, ChangeFault> {
+        let refused: Vec<_> = changes.iter().filter(|change| change.path[0] == "no").collect();
+        if !refused.is_empty() {
+            return Err(ChangeFault::Refused(
+                refused.iter().map(|c| format!("{}: no", c.path.join("."))).collect(),
+            ));
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(changes);
+        let effect = |change: &SettingChange| match change.path[0].as_str() {
+            "telemetry" => Effect::Restart,
+            "same" => Effect::Same,
+            _ => Effect::Applied,
+        };
+        Ok(changes.iter().map(effect).collect())
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_and_changed_by_whoever_may() {
+    let desk = Arc::new(Desk::default());
+    let gate = Gate::with(|config| config.config = Arc::clone(&desk) as Arc<dyn Configuration>);
     let (status, config) = gate.get("/api/v1/config").await;
-    assert_eq!((status.as_u16(), &config["server"]["listen"]), (200, &json!("127.0.0.1:8137")));
-    let (status, body) = gate.json("PATCH", "/api/v1/config", json!({})).await;
-    assert_eq!((status.as_u16(), &body["error"]["code"]), (501, &json!("not_implemented")));
+    assert_eq!((status.as_u16(), &config["settings"][0]["key"]), (200, &json!("server.listen")));
+    let wish = json!({
+        "limits": { "turns_per_node": 7, "turn_secs": null },
+        "telemetry": { "format": "json" },
+        "same": true,
+        "agents": { "a.b": { "temperature": 0.5, "fallbacks": ["x/y"] } },
+    });
+    let (status, body) = gate.json("PATCH", "/api/v1/config", wish).await;
+    assert_eq!(status, 200, "{body}");
+    let mut applied: Vec<_> =
+        body["applied"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+    applied.sort_unstable();
+    let expected =
+        ["agents.a.b.fallbacks", "agents.a.b.temperature", "limits.turn_secs", "limits.turns_per_node"];
+    assert_eq!(applied, expected);
+    assert_eq!(
+        (&body["restart_required"], &body["settings"]),
+        (&json!(["telemetry.format"]), &config["settings"])
+    );
+    let changes = std::mem::take(&mut *desk.0.lock().unwrap());
+    let value = |path: &[&str]| changes.iter().find(|c| c.path == path).unwrap().value.clone();
+    assert_eq!(value(&["limits", "turns_per_node"]), Some(SettingValue::Whole(7)));
+    assert_eq!(value(&["limits", "turn_secs"]), None);
+    assert_eq!(value(&["agents", "a.b", "temperature"]), Some(SettingValue::Number(0.5)));
+    let (_, audit) = gate.get("/api/v1/audit").await;
+    assert_eq!(audit["items"][0]["action"], "config.changed");
+    assert!(!audit["items"][0]["object"].as_str().unwrap().contains("same"), "{audit}");
+    // All or nothing, and everything that is wrong at once.
+    let (status, body) =
+        gate.json("PATCH", "/api/v1/config", json!({"no": {"a": 1, "b": 2}, "limits": {"x": 1}})).await;
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (400, &json!("invalid_request")));
+    assert!(body["error"]["message"].as_str().unwrap().contains("no.a: no; no.b: no"), "{body}");
+    let (status, _) = gate.json("PATCH", "/api/v1/config", json!({"limits": {"x": [{"a": 1}]}})).await;
+    assert_eq!(status, 400);
+    assert!(desk.0.lock().unwrap().is_empty());
+    // What agents may do without a person is another right.
+    let (_, key) = gate.key(json!({ "scopes": ["config:write"] })).await;
+    for (wish, wanted) in [
+        (json!({"limits": {"x": 1}}), 200),
+        (json!({"policy": {"default": "full"}}), 403),
+        (json!({"agents": {"a": {"policy": "full"}}}), 403),
+        (json!({"agents": {"a": null}}), 403),
+        (json!({"agents": null}), 403),
+        (json!({"agents": {"a": {"model": "x/y"}}}), 200),
+    ] {
+        let (status, body) = gate.as_key(&key).json("PATCH", "/api/v1/config", wish.clone()).await;
+        assert_eq!(status.as_u16(), wanted, "{wish} {body}");
+    }
 }
 
 #[tokio::test]

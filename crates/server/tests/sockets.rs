@@ -195,9 +195,17 @@ async fn connections_over_the_bound_are_turned_away_at_once() {
 #[tokio::test]
 async fn a_fault_inside_a_route_is_a_refusal_and_the_server_lives() {
     struct Broken;
-    impl moongate_server::ConfigView for Broken {
-        fn show(&self) -> String {
+    impl moongate_server::Configuration for Broken {
+        fn settings(&self) -> Vec<moongate_server::Setting> {
             panic!("the configuration cannot be shown");
+        }
+
+        fn change(
+            &self,
+            _: &[moongate_server::SettingChange],
+            _: &moongate_server::App,
+        ) -> Result<Vec<moongate_server::Effect>, moongate_server::ChangeFault> {
+            panic!("the configuration cannot be changed");
         }
     }
     let live = Live::with(None, |app| app.config = Arc::new(Broken)).await;

@@ -5,7 +5,7 @@ use std::io;
 use super::{print_json, print_line};
 use crate::{
     cli::ConfigCommand,
-    config::{schema, settings},
+    config::{Source, schema, settings},
     context::Context,
     exit::Outcome,
     terminal::Table,
@@ -20,12 +20,17 @@ pub(crate) fn configuration(command: &ConfigCommand, context: &Context) -> Outco
         ConfigCommand::Schema => print_line(&schema()?),
         ConfigCommand::Check => {
             let config = context.config()?;
-            let file = config
-                .source
-                .map_or_else(|| "no file".to_owned(), |source| source.path.display().to_string());
+            let shown = |source: &Option<Source>| Some(source.as_ref()?.path.display().to_string());
+            let file = shown(&config.texts.file).unwrap_or_else(|| "no file".to_owned());
+            let changes =
+                shown(&config.texts.overlay).map(|path| format!(" with {path}")).unwrap_or_default();
             let models: Vec<_> =
                 config.agents.by_name.values().map(|agent| agent.model.to_string()).collect();
-            print_line(&format!("{file}: nothing is wrong; {} agents ({})", models.len(), models.join(", ")))
+            print_line(&format!(
+                "{file}{changes}: nothing is wrong; {} agents ({})",
+                models.len(),
+                models.join(", ")
+            ))
         }
         ConfigCommand::Show(print) => {
             let settings = settings(&context.config()?);

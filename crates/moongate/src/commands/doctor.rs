@@ -79,7 +79,8 @@ pub(crate) async fn doctor(args: &DoctorArgs, context: &Context) -> Outcome {
     let config = match context.config() {
         Ok(config) => {
             let file = config
-                .source
+                .texts
+                .file
                 .as_ref()
                 .map_or("no file, defaults".into(), |source| source.path.display().to_string());
             findings.add("config", Verdict::Good, file);

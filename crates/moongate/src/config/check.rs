@@ -11,6 +11,7 @@ use super::{
     document::Document,
     fault::{At, Faults},
     file::{File, PriceTable, ServerTable, TelemetryTable},
+    texts::Texts,
 };
 use crate::cli::{Place, ServeArgs};
 
@@ -44,7 +45,7 @@ impl Reading<'_> {
         let data = self.data();
         let store = file.store.path.clone().or_else(|| data.clone());
         Some(Config {
-            source: None,
+            texts: Texts::default(),
             data: data?,
             store: store?,
             server: server?,

@@ -1,4 +1,5 @@
-//! A TOML document whose faults are all found in one run, each with its place.
+//! A TOML document whose faults are all found in one run, each with its place: the operator's file, and over it
+//! what clients changed.
 
 use std::ops::Range;
 
@@ -8,25 +9,32 @@ use toml::{
     de::{DeTable, DeValue, Deserializer},
 };
 
-use super::fault::{At, Faults};
+use super::{
+    fault::{At, Faults},
+    texts::Texts,
+};
 
 /// Most faults looked for in one file.
 const MAX_FAULTS: usize = 100;
 
 /// A parsed document that remembers where everything stands.
 pub(crate) struct Document<'t> {
-    text: &'t str,
+    texts: &'t Texts,
     root: Spanned<DeTable<'t>>,
 }
 
 impl<'t> Document<'t> {
-    /// Parses a document; what is no TOML is among the faults.
-    pub(crate) fn parse(text: &'t str, faults: &mut Faults) -> Self {
-        let (root, errors) = DeTable::parse_recoverable(text);
-        for error in errors.into_iter().take(MAX_FAULTS) {
-            faults.push(At::File(error.span().unwrap_or(0..0)), error.message());
-        }
-        Self { text, root }
+    /// Parses both texts; what is no TOML is among the faults.
+    pub(crate) fn parse(texts: &'t Texts, faults: &mut Faults) -> Self {
+        let mut root = parse(texts.file_text(), 0, faults);
+        let over = parse(texts.overlay_text(), texts.overlay_start(), faults);
+        put_over(root.get_mut(), over.into_inner());
+        Self { texts, root }
+    }
+
+    /// The texts it was parsed from.
+    pub(crate) fn texts(&self) -> &Texts {
+        self.texts
     }
 
     /// Reads the document as a `T`. What does not fit is put among the faults and left out.
@@ -60,16 +68,85 @@ impl<'t> Document<'t> {
         At::File(span)
     }
 
-    /// The line the value at a path of keys stands on, counted from 1.
-    pub(crate) fn line(&self, path: &[&str]) -> Option<usize> {
+    /// The line the value at a path of keys stands on, in words.
+    pub(crate) fn line(&self, path: &[&str]) -> Option<String> {
         let (last, above) = path.split_last()?;
         let mut table = self.root.get_ref();
         for key in above {
             table = table.get(*key)?.get_ref().as_table()?;
         }
         let (key, _) = table.get_key_value(*last)?;
-        Some(line_and_column(self.text, key.span().start).0)
+        Some(self.texts.line(key.span().start))
     }
+
+    /// The keys that lead to what stands at `span`, with dots between them.
+    pub(crate) fn key_at(&self, span: &Range<usize>) -> String {
+        let mut keys = Vec::new();
+        find_at(self.root.get_ref(), span, &mut keys);
+        keys.join(".")
+    }
+}
+
+/// Parses a text whose first byte has this number.
+fn parse<'t>(text: &'t str, start: usize, faults: &mut Faults) -> Spanned<DeTable<'t>> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in errors.into_iter().take(MAX_FAULTS) {
+        faults.push(At::File(moved(error.span().unwrap_or(0..0), start)), error.message());
+    }
+    Spanned::new(moved(root.span(), start), moved_table(root.into_inner(), start))
+}
+
+fn moved(span: Range<usize>, by: usize) -> Range<usize> {
+    span.start + by..span.end + by
+}
+
+fn moved_table(table: DeTable<'_>, by: usize) -> DeTable<'_> {
+    let entries = table
+        .into_iter()
+        .map(|(key, value)| (Spanned::new(moved(key.span(), by), key.into_inner()), moved_value(value, by)));
+    entries.collect()
+}
+
+fn moved_value(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
+    let span = moved(value.span(), by);
+    let value = match value.into_inner() {
+        DeValue::Table(table) => DeValue::Table(moved_table(table, by)),
+        DeValue::Array(items) => {
+            DeValue::Array(items.into_iter().map(|item| moved_value(item, by)).collect())
+        }
+        plain => plain,
+    };
+    Spanned::new(span, value)
+}
+
+/// Puts a table over another: tables are merged, everything else takes the place of what was there.
+fn put_over<'t>(below: &mut DeTable<'t>, over: DeTable<'t>) {
+    for (key, value) in over {
+        if let Some(DeValue::Table(below)) = below.get_mut(&key).map(Spanned::get_mut)
+            && value.get_ref().is_table()
+        {
+            if let DeValue::Table(over) = value.into_inner() {
+                put_over(below, over);
+            }
+            continue;
+        }
+        // The key's place is the new one's too.
+        below.remove(&key);
+        below.insert(key, value);
+    }
+}
+
+/// The keys of the innermost entry that stands at `span`.
+fn find_at(table: &DeTable<'_>, span: &Range<usize>, keys: &mut Vec<String>) -> bool {
+    table.iter().any(|(key, value)| {
+        keys.push(key.get_ref().to_string());
+        let here = [key.span(), value.span()].iter().any(|at| at.start <= span.start && span.end <= at.end);
+        let found = value.get_ref().as_table().is_some_and(|inner| find_at(inner, span, keys)) || here;
+        if !found {
+            keys.pop();
+        }
+        found
+    })
 }
 
 /// Line and column of a byte, both counted from 1, the column in characters.

@@ -1,8 +1,8 @@
 //! What is wrong with a configuration: everything at once, each with its place.
 
-use std::{fmt::Write as _, ops::Range, path::Path};
+use std::{fmt, ops::Range};
 
-use super::document::line_and_column;
+use super::document::Document;
 
 /// Where a fault stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,8 @@ impl Faults {
         self.0.is_empty()
     }
 
-    /// One line a fault: `file:line:column: what is wrong`, in the order of the file.
-    pub(crate) fn render(mut self, file: Option<&Path>, text: &str) -> String {
+    /// All of them in the order of the texts, each with its place and the key it is about.
+    pub(crate) fn explain(mut self, document: &Document<'_>) -> Wrong {
         self.0.sort_by_key(|fault| match &fault.at {
             At::File(range) => (0, range.start),
             At::Variable(_) => (1, 0),
@@ -52,20 +52,52 @@ impl Faults {
             });
             later == earlier || (starts[0].is_some() && starts[0] == starts[1])
         });
-        let name = file.map(|path| path.display().to_string()).unwrap_or_default();
-        self.0.iter().fold(String::new(), |mut lines, Fault { at, message }| {
+        let explained = self.0.into_iter().map(|Fault { at, message }| {
             let message = message.trim_end().replace('\n', ", ");
-            let separator = if lines.is_empty() { "" } else { "\n" };
-            // Writing to a string cannot fail.
-            let _ = match at {
+            match at {
                 At::File(range) => {
-                    let (line, column) = line_and_column(text, range.start);
-                    write!(lines, "{separator}{name}:{line}:{column}: {message}")
+                    let key = document.key_at(&range);
+                    Explained { place: document.texts().place(range.start), key, message }
                 }
-                At::Variable(variable) => write!(lines, "{separator}{variable}: {message}"),
-                At::Flag(flag) => write!(lines, "{separator}{flag}: {message}"),
-            };
-            lines
-        })
+                At::Variable(name) | At::Flag(name) => {
+                    Explained { place: name.to_owned(), key: name.to_owned(), message }
+                }
+            }
+        });
+        Wrong(explained.collect())
+    }
+}
+
+/// A fault, for people.
+#[derive(Debug)]
+struct Explained {
+    place: String,
+    key: String,
+    message: String,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug)]
+pub(crate) struct Wrong(Vec<Explained>);
+
+impl Wrong {
+    /// Each with the key it is about, for whoever does not see the files.
+    pub(crate) fn by_key(self) -> Vec<String> {
+        let said = |Explained { key, message, .. }: Explained| match key.is_empty() {
+            true => message,
+            false => format!("{key}: {message}"),
+        };
+        self.0.into_iter().map(said).collect()
+    }
+}
+
+/// One line a fault: `file:line:column: what is wrong`.
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Explained { place, message, .. }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{place}: {message}")?;
+        }
+        Ok(())
     }
 }

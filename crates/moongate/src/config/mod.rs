@@ -7,16 +7,17 @@ mod env;
 mod fault;
 mod file;
 mod limits;
+mod overlay;
 mod providers;
 mod schema;
 mod show;
 mod spend;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,8 +31,11 @@ use moongate_providers::{PriceOverride, ProviderConfig};
 use self::{check::Reading, document::Document, fault::Faults, file::File};
 pub(crate) use self::{
     env::Environment,
+    fault::Wrong,
+    overlay::Overlay,
     schema::schema,
-    show::{Setting, settings},
+    show::settings,
+    texts::{MAX_FILE_BYTES, OVERLAY, Source, Texts},
 };
 use crate::{
     cli::{LogFormat, Place, ServeArgs},
@@ -42,15 +46,13 @@ use crate::{
 const LISTEN: &str = "127.0.0.1:8137";
 /// How long running turns may go on after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(30);
-/// Longest configuration file that is read.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What is in force.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// The file it was read from, where there was one.
-    pub(crate) source: Option<Source>,
-    /// The file as it was written.
+    /// What it was read from.
+    pub(crate) texts: Texts,
+    /// The file as it was written, with what clients changed.
     pub(crate) file: File,
     /// The folder everything is kept in.
     pub(crate) data: PathBuf,
@@ -72,13 +74,6 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// Where each value that is not the default's comes from, by its path.
     pub(crate) origins: BTreeMap<String, String>,
-}
-
-/// A configuration file as it was when it was read.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
 }
 
 /// Where to listen and whom to answer.
@@ -117,27 +112,58 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
 }
 
-/// Reads everything and decides what is in force.
-///
-/// # Errors
-/// With every fault, one a line, with its place.
-pub(crate) fn load(place: &Place, serve: &ServeArgs, env: &Environment) -> Outcome<Config> {
-    let source = read(place, env)?;
-    let (path, text) = source.as_ref().map_or((None, ""), |source| (Some(&*source.path), &*source.text));
-    let mut faults = Faults::default();
-    let document = Document::parse(text, &mut faults);
-    let mut file: File = document.decode(&mut faults);
-    if let Some(path) = path {
-        make_absolute(&mut file, path.parent().unwrap_or(Path::new(".")));
-    }
-    let mut reading = Reading { document: &document, faults, env, place, serve, origins: BTreeMap::new() };
-    let config = reading.config(file);
-    let faults = reading.faults;
-    match config {
-        Some(config) if faults.is_empty() => Ok(Config { source, ..config }),
-        _ => {
+/// What a configuration is read from.
+#[derive(Clone)]
+pub(crate) struct Origins {
+    pub(crate) place: Place,
+    pub(crate) serve: ServeArgs,
+    pub(crate) env: Environment,
+}
+
+impl Origins {
+    /// Reads everything and decides what is in force.
+    ///
+    /// # Errors
+    /// With every fault, one a line, with its place.
+    pub(crate) fn load(&self) -> Outcome<Config> {
+        self.decide(self.texts()?).map_err(|wrong| {
             let advice = "Nothing was started. `moongate config schema` describes every key.";
-            Err(Failure::Usage(format!("{}\n{advice}", faults.render(path, text))))
+            Failure::Usage(format!("{wrong}\n{advice}"))
+        })
+    }
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub(crate) fn texts(&self) -> Outcome<Texts> {
+        Texts::read(&self.place, &self.env)
+    }
+
+    /// Decides what is in force when these are the files.
+    ///
+    /// # Errors
+    /// With every fault.
+    pub(crate) fn decide(&self, texts: Texts) -> Result<Config, Wrong> {
+        let config = self.read(&texts)?;
+        Ok(Config { texts, ..config })
+    }
+
+    fn read(&self, texts: &Texts) -> Result<Config, Wrong> {
+        let mut faults = Faults::default();
+        let document = Document::parse(texts, &mut faults);
+        let mut file: File = document.decode(&mut faults);
+        if let Some(folder) = texts.folder() {
+            make_absolute(&mut file, folder);
+        }
+        let Self { place, serve, env } = self;
+        let mut reading =
+            Reading { document: &document, faults, env, place, serve, origins: BTreeMap::new() };
+        let config = reading.config(file);
+        let faults = reading.faults;
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(faults.explain(&document)),
         }
     }
 }
@@ -148,28 +174,6 @@ pub(crate) fn data_folder(place: &Place, env: &Environment) -> Outcome<PathBuf> 
     stated.or_else(|| env.data_folder()).ok_or_else(|| {
         Failure::Usage("no home folder is known: say where to keep data with --data or MOONGATE_DATA".into())
     })
-}
-
-/// The file's path and text. A file somebody named has to be there.
-fn read(place: &Place, env: &Environment) -> Outcome<Option<Source>> {
-    let named = place.config.clone().or_else(|| env.get("MOONGATE_CONFIG").map(PathBuf::from));
-    let must_exist = named.is_some();
-    let Some(path) = named.or_else(|| env.config_file()) else { return Ok(None) };
-    let cannot = |error: &dyn std::fmt::Display| {
-        Failure::Usage(format!("the configuration file {} cannot be read: {error}", path.display()))
-    };
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
-            return Ok(None);
-        }
-        Err(error) => return Err(cannot(&error)),
-        Ok(found) if found.len() > MAX_FILE_BYTES => {
-            return Err(cannot(&format!("it is longer than {MAX_FILE_BYTES} bytes")));
-        }
-        Ok(_) => {}
-    }
-    let text = fs::read_to_string(&path).map_err(|error| cannot(&error))?;
-    Ok(Some(Source { path, text }))
 }
 
 /// Paths in the file are relative to the file.

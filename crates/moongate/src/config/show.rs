@@ -2,26 +2,14 @@
 
 use moongate_protocol::PolicyPreset;
 use moongate_providers::ProviderConfig;
-use serde::Serialize;
+use moongate_server::Setting;
 
 use super::{Config, document::Document, fault::Faults, spend};
 use crate::cli::LogFormat;
 
-/// One value in force.
-#[derive(Debug, Serialize)]
-pub(crate) struct Setting {
-    /// Its path of keys, as in the file.
-    pub(crate) key: String,
-    /// The value, as in the file.
-    pub(crate) value: String,
-    /// A line of the file, a variable, a flag, or `default`.
-    pub(crate) from: String,
-}
-
 /// Everything in force, in the order of the file's sections.
 pub(crate) fn settings(config: &Config) -> Vec<Setting> {
-    let text = config.source.as_ref().map_or("", |source| source.text.as_str());
-    let document = Document::parse(text, &mut Faults::default());
+    let document = Document::parse(&config.texts, &mut Faults::default());
     let mut list = List { config, document: &document, settings: Vec::new() };
     list.add("data", quoted(config.data.display()));
     list.add("default_agent", quoted(&config.agents.default));
@@ -64,7 +52,7 @@ impl List<'_> {
     fn add_at(&mut self, path: &[&str], value: impl Into<String>) {
         let key = path.join(".");
         let stated = self.config.origins.get(&key).cloned();
-        let line = || Some(format!("line {}", self.document.line(path)?));
+        let line = || self.document.line(path);
         let from = stated.or_else(line).unwrap_or_else(|| "default".to_owned());
         self.settings.push(Setting { key, value: value.into(), from });
     }

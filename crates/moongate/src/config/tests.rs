@@ -4,6 +4,8 @@ use std::path::Path;
 
 use moongate_providers::{Auth, CallIds, EffortField, MaxTokensField, Quirks, Wire};
 
+use std::fs;
+
 use super::*;
 
 const HOME: (&str, &str) = ("HOME", "/nowhere");
@@ -15,7 +17,9 @@ fn load_with(text: &str, variables: &[(&str, &str)], serve: &ServeArgs) -> Resul
     let place = Place { config: Some(path), data: None };
     let env = Environment::of(variables.iter().copied().chain([HOME]));
     let shown = folder.path().display().to_string();
-    load(&place, serve, &env).map_err(|failure| failure.to_string().replace(&format!("{shown}/"), ""))
+    Origins { place, serve: serve.clone(), env }
+        .load()
+        .map_err(|failure| failure.to_string().replace(&format!("{shown}/"), ""))
 }
 
 fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -29,7 +33,7 @@ fn default_model(config: &Config) -> &str {
 #[test]
 fn without_anything_the_demo_model_answers_on_loopback() {
     let place = Place { config: None, data: None };
-    let config = load(&place, &ServeArgs::default(), &Environment::of([HOME])).unwrap();
+    let config = Origins { place, serve: ServeArgs::default(), env: Environment::of([HOME]) }.load().unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8137");
     assert_eq!(config.data, Path::new("/nowhere/.local/share/moongate"));
     assert_eq!(config.server.drain, Duration::from_secs(30));
@@ -223,4 +227,42 @@ fn agents_hand_tasks_to_others_that_there_are() {
     for line in ["moongate.toml:2:", "moongate.toml:5:", "moongate.toml:8:"] {
         assert!(faults.contains(line), "{line} {faults}");
     }
+}
+
+#[test]
+fn faults_in_what_clients_changed_are_told_with_its_own_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("moongate.toml");
+    fs::write(
+        &path,
+        "[limits]\nturns_per_node = 3\nturn_secs = 5\n[agents.default]\nmodel = \"builtin/demo\"\n",
+    )
+    .unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let place = Place { config: Some(path), data: Some(data.clone()) };
+    let origins = Origins { place, serve: ServeArgs::default(), env: Environment::of([HOME]) };
+    let overlay = "# changes\n[limits]\nturns_per_node = 4\n[agents.default]\ntemperature = 1.5\n";
+    fs::write(data.join(OVERLAY), overlay).unwrap();
+    let config = origins.load().unwrap();
+    assert_eq!((config.limits.turns_per_node, config.limits.turn_duration), (4, Duration::from_secs(5)));
+    assert_eq!(default_model(&config), "builtin/demo");
+    let from = |key: &str| settings(&config).into_iter().find(|setting| setting.key == key).unwrap().from;
+    assert_eq!(from("limits.turns_per_node"), "config.overlay.toml line 3");
+    assert_eq!(
+        (from("limits.turn_secs").as_str(), from("agents.default.model").as_str()),
+        ("line 3", "line 5")
+    );
+    fs::write(data.join(OVERLAY), overlay.replace("1.5", "\"hot\"").replace("= 4", "= 0")).unwrap();
+    let faults = origins.load().unwrap_err().to_string();
+    for place in ["config.overlay.toml:3:18: ", "config.overlay.toml:5:15: "] {
+        assert!(faults.contains(place), "{place} {faults}");
+    }
+    assert!(!faults.contains("moongate.toml:"), "{faults}");
+    let keys = origins.decide(origins.texts().unwrap()).unwrap_err().by_key();
+    assert!(
+        keys[0].starts_with("limits.turns_per_node: ") && keys[1].starts_with("agents.default.temperature: ")
+    );
+    fs::write(data.join(OVERLAY), "[limits\n").unwrap();
+    assert!(origins.load().unwrap_err().to_string().contains("config.overlay.toml:1:"));
 }

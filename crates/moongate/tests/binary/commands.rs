@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
 };
 
 use crate::home::Home;
@@ -153,26 +153,6 @@ fn the_doctor_asks_all_providers_at_once() {
     let out = home.done(&["doctor", "--config", config.to_str().unwrap()]);
     answering.join().unwrap();
     assert!((0..3).all(|n| out.contains(&format!("p{n}: 1 models"))), "{out}");
-}
-
-#[test]
-fn what_is_not_built_is_no_error_in_the_log() {
-    let home = Home::new();
-    let mut server = home.serve(&["--log", "info"]);
-    let at = server.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    let mut socket = TcpStream::connect(&at).unwrap();
-    let key = home.key();
-    write!(
-        socket,
-        "PATCH /api/v1/config HTTP/1.1\r\nhost: {at}\r\nauthorization: Bearer {key}\r\n\
-         content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 501"), "{answer}");
-    let line = server.wait_for_log("/api/v1/config");
-    assert!(line.contains("INFO") && !line.contains("ERROR"), "{line}");
 }
 
 #[test]

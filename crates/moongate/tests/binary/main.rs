@@ -5,6 +5,7 @@
 mod approvals;
 mod chat;
 mod commands;
+mod config;
 mod doors;
 mod home;
 mod life;

@@ -20,7 +20,7 @@ use self::{
     oxios::Oxios,
     shared::{Access, Dialect, Places, mount, own_listener},
 };
-use crate::App;
+use crate::{App, configuration::Effect};
 
 /// The doors besides the native one.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -34,6 +34,8 @@ pub struct Doors {
     pub orra: orra::Settings,
     /// Clients of Oxios.
     pub oxios: oxios::Settings,
+    /// Sessions of Oxios' clients that nobody came back to.
+    pub prune: oxios::Prune,
 }
 
 /// What is wrong with a setting of a door.
@@ -57,6 +59,18 @@ impl Doors {
         places.faults
     }
 
+    /// What a change of a door's setting leads to, by the keys that lead to it, the door's name first. `None` for
+    /// those that say where a door is and whom it lets in: they are the operator's alone.
+    pub fn effect(path: &[&str]) -> Option<Effect> {
+        match path {
+            ["construct" | "openai" | "orra", "limits", "inputs_per_minute"] => Some(Effect::Applied),
+            ["construct" | "openai" | "orra", "limits", _] => Some(Effect::Restart),
+            ["prune", _] => Some(Effect::Applied),
+            ["oxios", rest @ ..] => oxios::Settings::effect(rest),
+            _ => None,
+        }
+    }
+
     /// The same doors on the main listener only.
     #[must_use]
     pub fn without_listeners(mut self) -> Self {
@@ -78,12 +92,28 @@ pub(crate) struct Rooms {
 
 impl Rooms {
     pub(crate) fn new(doors: &Doors) -> Self {
-        let Doors { construct, openai, orra, oxios } = doors;
+        let Doors { construct, openai, orra, oxios, prune } = doors;
         Self {
             construct: construct.enabled.then(|| Arc::new(Construct::new(construct.clone()))),
             openai: openai.enabled.then(|| Arc::new(Openai::new(openai.clone()))),
             orra: orra.enabled.then(|| Arc::new(Orra::new(orra.clone()))),
-            oxios: oxios.enabled.then(|| Arc::new(Oxios::new(oxios.clone()))),
+            oxios: oxios.enabled.then(|| Arc::new(Oxios::new(oxios.clone(), *prune))),
+        }
+    }
+
+    /// Puts in force what can change while the doors are open.
+    pub(crate) fn change(&self, doors: &Doors) {
+        if let Some(construct) = &self.construct {
+            construct.inputs.change(doors.construct.limits.inputs_per_minute);
+        }
+        if let Some(openai) = &self.openai {
+            openai.rate.change(doors.openai.limits.inputs_per_minute);
+        }
+        if let Some(orra) = &self.orra {
+            orra.rate.change(doors.orra.limits.inputs_per_minute);
+        }
+        if let Some(oxios) = &self.oxios {
+            oxios.change(&doors.oxios, doors.prune);
         }
     }
 

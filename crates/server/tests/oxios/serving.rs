@@ -44,7 +44,12 @@ both! {
             (json!({"security": {"auth_enabled": false}}), "authentication cannot be turned off"),
             (json!({"engine": {"api_key": "sk-canary"}}), "secrets cannot be set here"),
             (json!({"gateway": {"port": 9}}), "gateway.port"),
-            (json!({"session": {"max_sessions": 7}}), "session.max_sessions"),
+            (json!({"exec": {"allow_shell_mode": true}}), "exec.allow_shell_mode"),
+            (json!({"session": {"max_sessions": -1}}), "session.max_sessions has to be a whole number"),
+            (json!({"session": {"auto_prune": 1}}), "session.auto_prune has to be true or false"),
+            (json!({"kernel": {"max_agents": 0}}), "kernel.max_agents has to be"),
+            (json!({"logging": {"format": "compact"}}), "logging.format is pretty or json"),
+            (json!({"engine": {"default_model": 7}}), "engine.default_model has to be a model"),
         ];
         for (body, words) in refused {
             let reply = live.json("PUT", "/api/config", body).await;

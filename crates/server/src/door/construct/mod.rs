@@ -54,7 +54,7 @@ pub(crate) struct Construct {
     settings: Settings,
     births: Births,
     seen: Seen,
-    inputs: Rate,
+    pub(super) inputs: Rate,
     sockets: Shares,
     turns: Shares,
     codes: Mutex<Codes<Issuer>>,

@@ -1,10 +1,6 @@
 //! What there is to talk to, who is talking, and what the operator wants to see.
 
-use axum::{
-    extract::State,
-    response::Response,
-    routing::{get, patch},
-};
+use axum::{extract::State, response::Response, routing::get};
 use bytes::Bytes;
 use http::StatusCode;
 use moongate_core::{Agent, ModelInfo, Scope, UsageGroup, UsageQuery};
@@ -39,13 +35,6 @@ pub(super) fn routes() -> Vec<Route> {
             .says("What was done by whom, newest first")
             .query::<AuditParams>()
             .ok::<AuditBody>(200),
-        Route::get("/config", get(config))
-            .says("The configuration in force, without secrets")
-            .answers(200, Shape::AnyJson),
-        Route::patch("/config", patch(change_config))
-            .says("Change the configuration")
-            .body(Shape::AnyJson)
-            .refuses(&[ErrorCode::NotImplemented]),
         Route::get("/whoami", get(whoami)).says("Who the caller is").ok::<WhoBody>(200),
     ]
 }
@@ -284,17 +273,6 @@ async fn audit_entries(
         from: entry.from,
     });
     ok(&AuditBody { items: items.collect() })
-}
-
-async fn config(State(app): State<App>, caller: Authenticated) -> Answer {
-    caller.require(Scope::ConfigWrite)?;
-    Ok(bytes(StatusCode::OK, "application/json", app.config().show().into()))
-}
-
-async fn change_config(caller: Authenticated) -> Answer {
-    caller.require(Scope::ConfigWrite)?;
-    let message = "the configuration is changed in its file; the server reads it again on SIGHUP";
-    Err(Failure::new(ErrorCode::NotImplemented, message))
 }
 
 /// Who a caller is and what it may do.

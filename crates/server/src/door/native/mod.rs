@@ -2,6 +2,7 @@
 
 mod activity;
 mod approvals;
+mod config;
 mod events;
 mod inputs;
 mod keys;
@@ -34,6 +35,7 @@ pub(crate) fn routes() -> Vec<Route> {
         approvals::routes(),
         questions::routes(),
         meta::routes(),
+        config::routes(),
         meta::root_routes(),
         keys::routes(),
     ];

@@ -44,7 +44,7 @@ const DOOR: &str = "openai";
 pub(crate) struct Openai {
     settings: Settings,
     requests: Arc<RequestIds>,
-    rate: Arc<Rate>,
+    pub(super) rate: Arc<Rate>,
     sockets: Shares,
 }
 

@@ -24,7 +24,7 @@ use super::shared::{
 /// What the door keeps.
 pub(crate) struct Orra {
     settings: Settings,
-    rate: Rate,
+    pub(super) rate: Rate,
     turns: Shares,
     sockets: Shares,
 }

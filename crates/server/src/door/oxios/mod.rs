@@ -32,7 +32,10 @@ mod turn;
 mod ui;
 mod wait;
 
-use std::time::Instant;
+use std::{
+    sync::{PoisonError, RwLock},
+    time::Instant,
+};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -43,7 +46,7 @@ use moongate_core::{Clock as _, SystemClock};
 use moongate_protocol::{Principal, Tenant};
 
 use self::fault::{Fault, refusal, refuse};
-pub use self::settings::Settings;
+pub use self::settings::{Prune, Settings};
 use super::shared::{Carriers, Cause, Cors, Dialect, Door, Head, Path, Place, Refused, rate::Rate};
 use crate::{
     caller::Authenticated,
@@ -70,12 +73,12 @@ pub(crate) struct Oxios {
     rings: events::Rings,
     rates: Rate,
     displayed: displayed::Displayed,
-    config: config::Config,
+    prune: RwLock<Prune>,
     began: Instant,
 }
 
 impl Oxios {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, prune: Prune) -> Self {
         Self {
             tickets: tickets::Tickets::default(),
             cursors: cursors::Cursors::new(SystemClock.now()),
@@ -83,10 +86,21 @@ impl Oxios {
             rings: events::Rings::default(),
             rates: Rate::new(settings.requests_per_minute),
             displayed: displayed::Displayed::default(),
-            config: config::Config,
+            prune: RwLock::new(prune),
             began: Instant::now(),
             settings,
         }
+    }
+
+    /// Puts settings in force that can change while the door is open.
+    pub(super) fn change(&self, settings: &Settings, prune: Prune) {
+        self.rates.change(settings.requests_per_minute);
+        *self.prune.write().unwrap_or_else(PoisonError::into_inner) = prune;
+    }
+
+    /// Which sessions pruning removes now.
+    fn prune(&self) -> Prune {
+        *self.prune.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,7 +10,7 @@ use moongate_protocol::{Cancel, ErrorCode, SessionState, Timestamp};
 use serde::Serialize;
 
 use super::{
-    NAME, Oxios, User,
+    NAME, Oxios, Prune, User,
     chat::{find, wire_id},
     fault::Reply,
     history::{Facts, History},
@@ -117,29 +117,24 @@ struct Pruned {
 
 #[derive(Serialize)]
 struct PruneConfig {
-    max_sessions: u64,
-    ttl_hours: u64,
+    max_sessions: u32,
+    ttl_hours: u32,
 }
 
 /// `POST /api/sessions/prune`.
 pub(super) async fn prune(State(door): State<Door<Oxios>>, User(caller): User) -> Reply<Response> {
-    let (max_sessions, ttl_hours) = door.config.pruning();
-    let count = prune_for(&door, &caller, max_sessions, ttl_hours).await?;
-    let config = PruneConfig { max_sessions, ttl_hours };
+    let rule = door.prune();
+    let count = prune_for(&door, &caller, rule).await?;
+    let config = PruneConfig { max_sessions: rule.max_sessions, ttl_hours: rule.ttl_hours };
     Ok(json(StatusCode::OK, &Pruned { status: "pruned", count, config }))
 }
 
 /// Removes the caller's own sessions of this door that are too old or too many, and that nobody needs now.
-async fn prune_for(
-    door: &Door<Oxios>,
-    caller: &Authenticated,
-    max_sessions: u64,
-    ttl_hours: u64,
-) -> Reply<u64> {
+async fn prune_for(door: &Door<Oxios>, caller: &Authenticated, rule: Prune) -> Reply<u64> {
     let gateway = door.app().gateway();
     let owner = Some(caller.principal().clone());
     let mut query = ListQuery { owner, door: Some(NAME.into()), limit: STEP, ..ListQuery::default() };
-    let oldest = oldest_kept(gateway.ids().now(), ttl_hours);
+    let oldest = oldest_kept(gateway.ids().now(), rule.ttl_hours);
     let (mut place, mut doomed) = (0, Vec::new());
     loop {
         let rows = gateway.store().list(caller.tenant(), &query).await?;
@@ -147,7 +142,7 @@ async fn prune_for(
         for row in &rows {
             place += 1;
             let too_old = oldest.is_some_and(|oldest| row.view.updated_at < oldest);
-            let too_many = max_sessions > 0 && place > max_sessions;
+            let too_many = rule.max_sessions > 0 && place > rule.max_sessions;
             let in_use = row.view.state != SessionState::Idle || !row.view.queue.is_empty();
             if (too_old || too_many) && !in_use && !door.displayed.holds(row.view.id) {
                 doomed.push(row.view.id);
@@ -169,7 +164,7 @@ async fn prune_for(
     Ok(count)
 }
 
-fn oldest_kept(now: Timestamp, ttl_hours: u64) -> Option<Timestamp> {
-    let millis = i64::try_from(ttl_hours).unwrap_or(i64::MAX).saturating_mul(3_600_000);
+fn oldest_kept(now: Timestamp, ttl_hours: u32) -> Option<Timestamp> {
+    let millis = i64::from(ttl_hours).saturating_mul(3_600_000);
     (ttl_hours > 0).then(|| Timestamp::from_millis(now.as_millis().saturating_sub(millis)))
 }

@@ -6,6 +6,8 @@ use moongate_protocol::AgentName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::configuration::Effect;
+
 /// How a turn of this door proceeds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -55,10 +57,44 @@ pub struct Settings {
     pub show_all_sessions: bool,
 }
 
+/// `[doors.prune]`: which sessions that were opened through the Oxios door are removed when that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prune {
+    /// Prune once an hour without being asked.
+    pub auto: bool,
+    /// Sessions each principal keeps, the newest; 0 for all.
+    pub max_sessions: u32,
+    /// Hours without activity after which a session goes; 0 for never.
+    pub ttl_hours: u32,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Self { auto: false, max_sessions: 100, ttl_hours: 168 }
+    }
+}
+
 impl Settings {
     /// The agent of new sessions, where it is not the gateway's own default.
     pub(super) fn agent(&self) -> Option<AgentName> {
         self.agent.parse().ok().filter(|_| self.agent != "default")
+    }
+
+    /// What a change of the setting at these keys leads to; `None` for those that are the operator's alone.
+    pub(in crate::door) fn effect(path: &[&str]) -> Option<Effect> {
+        match path {
+            ["requests_per_minute"] => Some(Effect::Applied),
+            [
+                "agent"
+                | "approval_timeout_secs"
+                | "http_reply_timeout_secs"
+                | "max_queued"
+                | "send_reasoning"
+                | "show_all_sessions",
+            ] => Some(Effect::Restart),
+            _ => None,
+        }
     }
 
     /// What is wrong, beyond what the types say.

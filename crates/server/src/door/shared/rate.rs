@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,7 +27,7 @@ pub(crate) struct Left {
 /// How often a key may do something in a minute. All of a minute's share may be used at once.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    per_minute: u32,
+    per_minute: AtomicU32,
     buckets: Mutex<HashMap<Option<KeyId>, Bucket>>,
 }
 
@@ -37,12 +40,17 @@ struct Bucket {
 impl Rate {
     /// So often a minute; 0 for as often as one likes.
     pub(crate) fn new(per_minute: u32) -> Self {
-        Self { per_minute, buckets: Mutex::default() }
+        Self { per_minute: AtomicU32::new(per_minute), buckets: Mutex::default() }
     }
 
     /// How often a minute; 0 for as often as one likes.
     pub(crate) fn per_minute(&self) -> u32 {
-        self.per_minute
+        self.per_minute.load(Ordering::Relaxed)
+    }
+
+    /// So often a minute from now on. Who has more left than a minute's share now has that.
+    pub(crate) fn change(&self, per_minute: u32) {
+        self.per_minute.store(per_minute, Ordering::Relaxed);
     }
 
     /// Uses one of the key's share and says how much is left of it.
@@ -54,10 +62,11 @@ impl Rate {
     }
 
     fn take_at(&self, key: Option<KeyId>, now: Instant) -> Result<Left, Duration> {
-        if self.per_minute == 0 {
+        let per_minute = self.per_minute();
+        if per_minute == 0 {
             return Ok(Left::default());
         }
-        let most = f64::from(self.per_minute);
+        let most = f64::from(per_minute);
         let a_second = most / 60.0;
         let refill = |bucket: &Bucket| {
             let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * a_second;
@@ -138,6 +147,35 @@ mod tests {
         assert!(rate.take_at(None, now + Duration::from_millis(1001)).is_err());
         let other = moongate_core::Ids::default().make(KeyId::new);
         assert!(rate.take_at(Some(other), now).is_ok());
+    }
+
+    #[test]
+    fn twenty_queries_every_three_seconds_are_never_too_many_for_six_hundred_a_minute() {
+        let (rate, began) = (Rate::new(600), Instant::now());
+        let other = moongate_core::Ids::default().make(KeyId::new);
+        for round in 0..200 {
+            let now = began + Duration::from_secs(3 * round);
+            for _ in 0..20 {
+                assert!(rate.take_at(None, now).is_ok(), "round {round}");
+            }
+            // Another key asks without end meanwhile.
+            while rate.take_at(Some(other), now).is_ok() {}
+        }
+    }
+
+    #[test]
+    fn a_changed_rate_counts_at_once() {
+        let (rate, now) = (Rate::new(2), Instant::now());
+        assert!(rate.take_at(None, now).is_ok() && rate.take_at(None, now).is_ok());
+        assert!(rate.take_at(None, now).is_err());
+        rate.change(60);
+        assert_eq!(rate.per_minute(), 60);
+        assert!(rate.take_at(None, now + Duration::from_millis(1_001)).is_ok());
+        rate.change(1);
+        let later = now + Duration::from_secs(600);
+        assert!(rate.take_at(None, later).is_ok() && rate.take_at(None, later).is_err());
+        rate.change(0);
+        assert!((0..100).all(|_| rate.take_at(None, later).is_ok()));
     }
 
     #[test]
