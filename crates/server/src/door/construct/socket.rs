@@ -7,7 +7,7 @@ mod observe;
 mod pulse;
 mod say;
 
-use std::{collections::VecDeque, future::pending};
+use std::future::pending;
 
 use moongate_core::StoreError;
 use moongate_protocol::{ErrorCode, TurnId};
@@ -29,15 +29,7 @@ use super::{
     out::{self, Out},
     problems::{self, Busy},
 };
-use crate::door::shared::{
-    Door,
-    kin::Kin,
-    socket::{End, Socket},
-};
-
-/// Frames that may wait for room: what one step of reading a log gives, and answers. A client that asks for more
-/// than that does not read.
-const BACKLOG: usize = 4096;
+use crate::door::shared::{Door, backlog::Backlog, kin::Kin, socket::Socket};
 
 /// What the client can do with frames the old one did not know.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,14 +51,14 @@ pub(super) struct Line {
     /// What it sees of other sessions, while it only watches.
     observer: Option<Observer>,
     /// What was read of the session and did not find room yet: nothing more is read meanwhile.
-    backlog: VecDeque<Out>,
+    backlog: Backlog<Out>,
 }
 
 /// Serves a socket until it ends.
 pub(super) async fn run(door: Door<Construct>, opening: Opening, socket: Socket<Out>) {
     let pulse = Pulse::new(door.settings.timing);
     let chat = Chat::nowhere(opening.id.clone(), door.app().gateway().catalog().default_agent.clone());
-    let (can, backlog) = (Capabilities::default(), VecDeque::new());
+    let (can, backlog) = (Capabilities::default(), Backlog::new());
     let below = Below::new(Kin::new(door.app().gateway().clone(), (**socket.caller()).clone()));
     let mut line = Line { socket, door, chat, can, pulse, below, observer: None, backlog };
     let ending = match line.open(opening).await {
@@ -150,7 +142,7 @@ impl Line {
     async fn live(&mut self) -> Ending {
         let mut told = Vec::new();
         loop {
-            self.pour();
+            self.backlog.pour(&mut self.socket);
             let (due, flows) = (self.due(), self.backlog.is_empty());
             let is_due = async {
                 match due {
@@ -179,13 +171,6 @@ impl Line {
             if let Err(ending) = done {
                 return ending;
             }
-        }
-    }
-
-    /// Lets what waits for room go out as far as there is some.
-    fn pour(&mut self) {
-        while !self.backlog.is_empty() && self.socket.has_room() {
-            self.backlog.pop_front().into_iter().for_each(|out| self.socket.add(out));
         }
     }
 
@@ -234,11 +219,11 @@ impl Line {
         let Told { to, seq, turn: turn_id, word } = told;
         let Some(word) = self.heard_by(to, word, turn_id) else { return };
         let ends = out::is_end(&word);
-        self.backlog.push_back(Frame { word, seq, turn_id, replay }.into());
+        self.backlog.push(Frame { word, seq, turn_id, replay }.into());
         let session = self.chat.attached.as_ref().map(|attached| attached.handle.id());
         if let Some(end) = session.zip(seq).filter(|_| ends) {
             // Its answer shows that the client is there to see it.
-            self.backlog.push_back(self.pulse.shows(end));
+            self.backlog.push(self.pulse.shows(end));
         }
     }
 
@@ -289,14 +274,6 @@ impl Line {
 
     /// Answers the client, after what waits for room.
     fn say(&mut self, word: Word) -> Result<(), Ending> {
-        let frame = Frame::bare(word).into();
-        if self.backlog.is_empty() && self.socket.has_room() {
-            self.socket.add(frame);
-        } else if self.backlog.len() < BACKLOG {
-            self.backlog.push_back(frame);
-        } else {
-            return Err(End::Slow.into());
-        }
-        Ok(())
+        Ok(self.backlog.say(&mut self.socket, Frame::bare(word).into())?)
     }
 }

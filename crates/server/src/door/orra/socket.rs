@@ -93,7 +93,7 @@ pub(super) async fn open(State(door): State<Door<Orra>>, caller: Authenticated, 
         let _share = share;
         let mut line = Line::new(door, ext, socket);
         let (code, reason) = match line.live().await {
-            End::Gone => return,
+            End::Gone | End::Silent => return,
             End::Revoked => (CloseCode::Policy, "the key is no longer valid"),
             End::Slow => (CloseCode::Again, "too slow"),
             End::GoingAway => (CloseCode::Away, "the server goes away"),

@@ -155,6 +155,11 @@ impl Done {
         }))
     }
 
+    /// What its tools did.
+    pub(super) fn tool_calls(&self) -> &[ToolCall] {
+        &self.tool_calls
+    }
+
     /// The end of an input that was taken back before it ran.
     pub(super) fn withdrawn() -> Body {
         Body::Done(Box::new(Self {

@@ -17,6 +17,7 @@ mod history;
 mod ids;
 mod mask;
 mod obey;
+mod out;
 mod pages;
 mod past;
 mod ring;

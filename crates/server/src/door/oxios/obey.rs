@@ -9,18 +9,19 @@ use super::{
     cursors::Cursor,
     fault::Fault,
     follow::{Emit, Following, Others},
-    frames::{Client, Word, encode},
+    frames::{Client, Word},
     ids::Uuid,
+    out::Out,
     past,
     show::{Progress, Show},
-    socket::Socket,
+    socket::Line,
 };
 use crate::reply::{Answer, Failure};
 
-/// The frames an answer consists of, encoded.
-type Said = Vec<String>;
+/// The frames an answer consists of.
+type Said = Vec<Out>;
 
-impl Socket {
+impl Line {
     pub(super) async fn obey(&mut self, ask: Ask) -> Answer<Said> {
         match ask {
             Ask::Message(chat) => self.message(*chat).await,
@@ -31,7 +32,7 @@ impl Socket {
     }
 
     async fn message(&mut self, chat: Chat) -> Answer<Said> {
-        let caller = self.life.caller().clone();
+        let caller = self.socket.caller().clone();
         self.door.rates.take(caller.key()).map_err(|wait| Fault::too_often(wait).0)?;
         let is_new = chat.session.as_deref().unwrap_or_default().is_empty();
         let together = if is_new { self.opened_just_now() } else { None };
@@ -48,7 +49,7 @@ impl Socket {
         if !self.watches.contains_key(&session) {
             let fold = Following::from(session, put.accepted.position, self.door.settings.send_reasoning);
             let follower = put.session.follow(Some(put.accepted.position));
-            self.watch((put.session_id.clone(), false), fold, follower);
+            self.watch((put.session_id.as_str().into(), false), fold, follower);
         }
         if let Some(watch) = self.watches.get_mut(&session) {
             watch.fold.own(put.accepted.input, put.message, client);
@@ -70,7 +71,7 @@ impl Socket {
         }
         if !self.watches.contains_key(&session.id()) {
             let fold = past::fold(session, at, Seq::ZERO, self.door.settings.send_reasoning).await?;
-            self.watch((id.to_owned(), false), fold, session.follow(Some(at)));
+            self.watch((id.into(), false), fold, session.follow(Some(at)));
         }
         if let Some(watch) = self.watches.get_mut(&session.id()) {
             watch.fold.show_others(Others::After(at.seq));
@@ -86,15 +87,15 @@ impl Socket {
             let (message, progress) = (put.message, Progress::default());
             let cursor = Cursor { session, after, skip: 0, progress };
             let emit = |body| Emit { body, message, client, cursor: cursor.clone() };
-            let emits: Vec<_> = show.in_short().into_iter().map(emit).collect();
-            return Ok(self.encode_as(&put.session_id, &emits));
+            let id = put.session_id.as_str().into();
+            return Ok(show.in_short().into_iter().map(emit).map(|emit| self.number(&id, emit)).collect());
         }
         let mut fold = Following::from(session, from, reasoning);
         if let Some(before) = self.watches.get(&session) {
             fold.keep_own(&before.fold);
         }
         fold.own(put.accepted.input, put.message, client);
-        self.watch((put.session_id.clone(), false), fold, put.session.follow(Some(from)));
+        self.watch((put.session_id.as_str().into(), false), fold, put.session.follow(Some(from)));
         Ok(Vec::new())
     }
 
@@ -108,7 +109,7 @@ impl Socket {
     }
 
     async fn target(&mut self, id: Option<&str>) -> Option<SessionHandle> {
-        let (gateway, caller) = (self.door.app().gateway(), self.life.caller());
+        let (gateway, caller) = (self.door.app().gateway(), self.socket.caller());
         match id.filter(|id| !id.is_empty()) {
             Some(id) => chat::find(gateway, caller, id).await.ok(),
             None => gateway.session(caller, self.current()?).await.ok(),
@@ -118,14 +119,14 @@ impl Socket {
     async fn resume(&mut self, resume: Resume) -> Answer<Said> {
         let now = self.door.app().gateway().ids().now();
         let named = match resume.session_id.as_deref().filter(|id| !id.is_empty()) {
-            Some(id) => Some(chat::find(self.door.app().gateway(), self.life.caller(), id).await?),
+            Some(id) => Some(chat::find(self.door.app().gateway(), self.socket.caller(), id).await?),
             None => None,
         };
         let cursor = self.door.cursors.find(&self.owner, resume.last_seq, now);
         let cursor = cursor.filter(|cursor| named.as_ref().is_none_or(|named| named.id() == cursor.session));
         let resync = resume.resync == Some(true);
         if let Some(cursor) = cursor {
-            match self.door.app().gateway().session(self.life.caller(), cursor.session).await {
+            match self.door.app().gateway().session(self.socket.caller(), cursor.session).await {
                 Ok(session) => {
                     self.go_on(&session, cursor, resync).await?;
                     return Ok(Vec::new());
@@ -158,7 +159,7 @@ impl Socket {
         fold.seen(cursor.progress, cursor.skip);
         let id = chat::wire_id(session).await?;
         self.goes_to(session.id());
-        self.watch((id, resync), fold, session.follow(Some(cursor.after)));
+        self.watch((id.into(), resync), fold, session.follow(Some(cursor.after)));
         Ok(())
     }
 
@@ -169,7 +170,7 @@ impl Socket {
         fold.disown_running();
         let id = chat::wire_id(session).await?;
         self.goes_to(session.id());
-        self.watch((id.clone(), false), fold, session.follow(Some(head)));
+        self.watch((id.as_str().into(), false), fold, session.follow(Some(head)));
         self.unwatch(session.id());
         Ok(id)
     }
@@ -177,13 +178,13 @@ impl Socket {
     /// The place a follower was to go on from is not there any more.
     pub(super) async fn reset(&mut self, session: SessionId) -> Answer<Said> {
         let wanted = self.watches.get(&session).is_some_and(|watch| watch.resync);
-        let session = self.door.app().gateway().session(self.life.caller(), session).await?;
+        let session = self.door.app().gateway().session(self.socket.caller(), session).await?;
         let id = self.follow_the_next_turn(&session).await?;
         Ok(if wanted { self.resynced(&id) } else { Vec::new() })
     }
 
     fn resynced(&self, session_id: &str) -> Said {
-        vec![encode(&Word::Resync { seq: self.door.cursors.next(), session_id })]
+        vec![Word::Resync { seq: self.door.cursors.next(), session_id }.into()]
     }
 }
 

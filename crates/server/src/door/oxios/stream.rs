@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     caller::Authenticated,
-    door::shared::{Door, handshake},
+    door::shared::{Door, socket::upgrade},
     reply::{Failure, json},
 };
 
@@ -109,7 +109,7 @@ pub(super) fn origin(headers: &HeaderMap) -> Option<&str> {
 pub(super) async fn open(
     State(door): State<Door<Oxios>>,
     User(caller): User,
-    mut request: Request,
+    request: Request,
 ) -> Reply<Response> {
     if !request.headers().contains_key(header::UPGRADE) {
         return Ok(refusal(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket"));
@@ -122,19 +122,12 @@ pub(super) async fn open(
         let wait = std::time::Duration::from_secs(1);
         return Err(Refusal::later(ErrorCode::RateLimited, "too many sockets", wait).into());
     };
-    let accepted = handshake::accept(&mut request, &[])?;
-    let peer = request.extensions_mut().remove::<crate::address::Peer>();
-    let (tasks, upgrade) = (door.app().tasks().clone(), accepted.upgrade);
-    tasks.spawn(async move {
-        // Held as long as the socket: it still counts as one of the open connections.
-        let _held = (peer, place);
-        let kill = door.app().kill().clone();
-        tokio::select! {
-            () = socket::run((door, caller), options, upgrade) => {}
-            () = kill.cancelled() => {}
-        }
-    });
-    Ok(accepted.response)
+    let app = door.app().clone();
+    let live = move |socket| async move {
+        let _place = place;
+        socket::run(door, options, socket).await;
+    };
+    Ok(upgrade(&app, caller, request, socket::BOUNDS, live)?)
 }
 
 /// Whose sockets, frames and events.

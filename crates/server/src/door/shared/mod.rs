@@ -1,6 +1,7 @@
 //! What lies below every door but the native one: mounting, the guard with the door's own refusals, sockets,
 //! turns that are waited for, rates.
 
+pub(crate) mod backlog;
 mod carrier;
 pub(crate) mod cors;
 pub(crate) mod dialect;
@@ -13,6 +14,7 @@ mod mount;
 pub(crate) mod outbox;
 mod path;
 mod places;
+mod pulse;
 pub(crate) mod rate;
 pub(crate) mod socket;
 pub(crate) mod turn;

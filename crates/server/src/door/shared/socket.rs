@@ -1,12 +1,13 @@
 //! One WebSocket of a door: read at all times, written as fast as its client reads, pinged, ended with its key.
 
-use std::{future::poll_fn, pin::Pin, time::Duration};
+use std::{future::poll_fn, time::Duration};
 
 use axum::{extract::Request, response::Response};
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use moongate_core::Frame;
+use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -18,6 +19,7 @@ use tokio_tungstenite::{
 use super::{
     handshake,
     outbox::{Full, Outbox, Outgoing},
+    pulse::{Pulse, Silent},
     wire::{Wire, Wired},
 };
 use crate::{
@@ -29,9 +31,6 @@ use crate::{
     limits::{CLOSE_GRACE, SLOW_GRACE},
     reply::Failure,
 };
-
-/// Pings a client may leave unanswered.
-const UNANSWERED: u8 = 2;
 
 /// What a socket may hold, and how often it is pinged.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +67,10 @@ pub(crate) enum Heard {
 /// Why a socket is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The client went away, or answers no ping.
+    /// The client went away.
     Gone,
+    /// Nobody is heard.
+    Silent,
     /// The key is no longer valid.
     Revoked,
     /// The client does not read.
@@ -86,9 +87,9 @@ pub(crate) enum End {
 pub(crate) struct Socket<F> {
     wire: Wire<F>,
     life: Life,
-    ping_every: Duration,
-    next_ping: Pin<Box<Sleep>>,
-    unanswered: u8,
+    pulse: Pulse,
+    /// The client does not read.
+    slow: bool,
 }
 
 /// Answers the upgrade and lives the socket in a task of the server's own.
@@ -134,9 +135,8 @@ impl<F: Outgoing> Socket<F> {
         Some(Self {
             wire: Wire::new(stream, Outbox::new(bounds.frames, bounds.bytes)),
             life: Life::of_websocket(app, caller),
-            ping_every: bounds.ping,
-            next_ping: Box::pin(sleep(bounds.ping)),
-            unanswered: 0,
+            pulse: Pulse::new(bounds.ping),
+            slow: false,
         })
     }
 
@@ -150,7 +150,23 @@ impl<F: Outgoing> Socket<F> {
     /// # Errors
     /// `Slow` when the client does not read.
     pub(crate) fn say(&mut self, frame: F) -> Result<(), End> {
-        self.wire.outbox().push(frame).map_err(|Full| End::Slow)
+        self.wire.outbox().push(frame).map_err(|Full| self.too_slow())
+    }
+
+    /// The client does not read.
+    pub(crate) fn too_slow(&mut self) -> End {
+        self.slow = true;
+        End::Slow
+    }
+
+    /// So long may nobody be heard, in place of two pings without an answer.
+    pub(crate) fn ends_after(&mut self, silence: Duration) {
+        self.pulse.ends_after(silence);
+    }
+
+    /// Counts what was sent of a session.
+    pub(crate) fn sent(&self, frame: &Frame) {
+        self.life.sent(frame);
     }
 
     /// The same, however large it is: for whoever asks for room before each.
@@ -176,7 +192,7 @@ impl<F: Outgoing> Socket<F> {
                 biased;
                 wired = poll_fn(|cx| self.wire.drive(cx)) => match wired {
                     Wired::Room => Some(Heard::Room),
-                    Wired::Stuck => Some(Heard::Ended(End::Slow)),
+                    Wired::Stuck => Some(Heard::Ended(self.too_slow())),
                     Wired::Read(message) => self.hear(message),
                 },
                 sign = self.life.sign() => match sign {
@@ -184,7 +200,7 @@ impl<F: Outgoing> Socket<F> {
                     Sign::Draining => Some(Heard::Draining),
                     Sign::Over => Some(Heard::Ended(self.over())),
                 },
-                () = &mut self.next_ping => self.ping(),
+                () = &mut self.pulse.timer => self.ring(),
             };
             if let Some(heard) = heard {
                 return heard;
@@ -194,7 +210,7 @@ impl<F: Outgoing> Socket<F> {
 
     /// Writes what waits, says why it ends, and ends.
     pub(crate) async fn close(mut self, code: CloseCode, reason: &'static str) {
-        let slow = code == CloseCode::Again;
+        let slow = self.slow;
         if slow {
             self.life.app().metrics().stalled.add();
             self.wire.outbox().clear();
@@ -204,7 +220,7 @@ impl<F: Outgoing> Socket<F> {
     }
 
     fn hear(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Option<Heard> {
-        self.unanswered = 0;
+        self.pulse.hears();
         let ended = match message {
             None => End::Gone,
             Some(Err(error)) => match settings::close_code(&error) {
@@ -226,13 +242,15 @@ impl<F: Outgoing> Socket<F> {
         if self.life.app().closing().is_cancelled() { End::GoingAway } else { End::Revoked }
     }
 
-    fn ping(&mut self) -> Option<Heard> {
-        self.next_ping.as_mut().reset(Instant::now() + self.ping_every);
-        if self.unanswered >= UNANSWERED {
-            return Some(Heard::Ended(End::Gone));
+    fn ring(&mut self) -> Option<Heard> {
+        match self.pulse.ring() {
+            Ok(asks) => {
+                if asks {
+                    self.wire.ping();
+                }
+                None
+            }
+            Err(Silent) => Some(Heard::Ended(End::Silent)),
         }
-        self.unanswered += 1;
-        self.wire.ping();
-        None
     }
 }

@@ -42,7 +42,7 @@ impl From<End> for Ending {
 impl Ending {
     pub(super) fn code(self) -> Option<(CloseCode, &'static str)> {
         Some(match self {
-            Self::Over(End::Gone) => return None,
+            Self::Over(End::Gone | End::Silent) => return None,
             Self::Over(End::GoingAway) => (CloseCode::Away, "The gateway shuts down"),
             Self::Over(End::Revoked) => (CloseCode::Policy, "The key is no longer valid"),
             Self::Over(End::Slow) => (CloseCode::Again, "The client does not read"),

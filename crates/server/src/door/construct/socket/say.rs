@@ -221,7 +221,7 @@ impl Line {
             let decided = decides(&told);
             self.tell(told, false);
             if decided {
-                self.backlog.push_back(Frame::bare(status.clone()).into());
+                self.backlog.push(Frame::bare(status.clone()).into());
             }
         }
         Ok(())

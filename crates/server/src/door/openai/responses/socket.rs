@@ -141,7 +141,7 @@ impl Talk {
             }
         };
         let (code, reason) = match end {
-            End::Gone => return,
+            End::Gone | End::Silent => return,
             End::Revoked => (CloseCode::from(4001), "the key is no longer valid"),
             End::Slow => (CloseCode::Again, "the client does not read"),
             End::GoingAway => (CloseCode::Restart, "the server goes away"),
