@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     AgentName, ApprovalId, Decision, IdempotencyKey, InputId, Metadata, Overlap, Overrides, Part,
-    PolicyPreset, QuestionId, RememberRule, Role, Seq, ToolSpec, TurnId,
+    PolicyPreset, QuestionId, RememberRule, Role, Seq, Timestamp, ToolSpec, TurnId,
 };
 
 /// One request to a session's actor. Decided purely, answered when its events are on disk.
@@ -28,6 +28,8 @@ pub enum Command {
     Answer(Answer),
     /// Stop the turn and remove everything.
     Delete,
+    /// Remove everything, unless something runs or waits, or happened after this time.
+    Forget(Timestamp),
 }
 
 /// Something a user says.

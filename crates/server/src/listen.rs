@@ -134,6 +134,8 @@ impl Server {
         let shared =
             Arc::new(Shared { app: app.clone(), tls, tasks: TaskTracker::new(), counts: Mutex::default() });
         shared.tasks.spawn(watch_keys(app.clone()));
+        let housekeeper = app.clone();
+        shared.tasks.spawn(async move { housekeeper.doors().keep_house(&housekeeper).await });
         let at_root = |own: OwnListener| {
             app.doors().at_root(own.door, &app, own.local).map(|router| (own.listener, router))
         };

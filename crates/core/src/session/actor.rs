@@ -242,7 +242,7 @@ impl Actor {
         mut decision: Decision,
         reply: Reply,
     ) -> Result<(), Stop> {
-        if command == SessionCommand::Delete {
+        if matches!(command, SessionCommand::Delete | SessionCommand::Forget(_)) {
             return self.delete(&by, decision.events, reply).await;
         }
         if decision.change == TurnChange::Start {

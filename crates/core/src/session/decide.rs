@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use moongate_protocol::{
     Cancel, CancelReason, Command, ErrorCode, Event, InputAccepted, InputId, InputWithdrawn, NewInput,
-    Overlap, Part, Principal, Said, SessionDeleted, SessionPatch, SessionUpdated, TurnCancelled, TurnId,
-    TurnStarted,
+    Overlap, Part, Principal, Said, SessionDeleted, SessionPatch, SessionUpdated, Timestamp, TurnCancelled,
+    TurnId, TurnStarted,
 };
 
 use super::{approvals, open_calls, state::State};
@@ -72,7 +72,17 @@ pub(crate) fn decide(state: &State, command: &Command, context: &Context<'_>) ->
         Command::Resolve(resolve) => approvals::resolve(state, resolve, context),
         Command::Answer(answer) => Err(Refusal::not_found(&format!("open question as {}", answer.question))),
         Command::Delete => Ok(delete(state, context.by)),
+        Command::Forget(since) => forget(state, *since, context.by),
     }
+}
+
+/// Nothing is removed that somebody uses.
+fn forget(state: &State, since: Timestamp, by: &Principal) -> Result<Decision, Refusal> {
+    let is_used = state.turn.is_some() || state.queue().next().is_some() || state.view().updated_at > since;
+    if is_used {
+        return Err(Refusal::new(ErrorCode::Conflict, "the session is in use"));
+    }
+    Ok(delete(state, by))
 }
 
 fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Decision, Refusal> {

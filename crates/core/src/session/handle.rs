@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 use moongate_protocol::{
     Answer, BlobHash, Cancel, Command, Envelope, Event, InputId, MessageView, NewInput, Position, Principal,
-    Resolve, Role, Said, Seq, SessionPatch, SessionView, TurnId,
+    Resolve, Role, Said, Seq, SessionPatch, SessionView, Timestamp, TurnId,
 };
 use tokio::sync::oneshot;
 
@@ -188,6 +188,12 @@ impl SessionHandle {
     pub async fn delete(&self) -> Result<(), Refusal> {
         self.require(Scope::SessionsWrite)?;
         self.command(Command::Delete).await.map(|_| ())
+    }
+
+    /// Removes everything, unless something runs, waits, or happened after this time. Who may is for whoever
+    /// calls this.
+    pub(crate) async fn forget(&self, since: Timestamp) -> Result<(), Refusal> {
+        self.command(Command::Forget(since)).await.map(|_| ())
     }
 
     /// Decides on an approval. The first decision counts; a later one is answered with the first.

@@ -13,6 +13,7 @@ mod idempotency;
 mod limits;
 mod logs;
 mod prompts;
+mod prune;
 mod queue;
 mod recovery;
 mod sessions;

@@ -18,7 +18,7 @@ use self::{
     openai::Openai,
     orra::Orra,
     oxios::Oxios,
-    shared::{Access, Dialect, Places, mount, own_listener},
+    shared::{Access, Dialect, Door, Places, mount, own_listener},
 };
 use crate::{App, configuration::Effect};
 
@@ -114,6 +114,13 @@ impl Rooms {
         }
         if let Some(oxios) = &self.oxios {
             oxios.change(&doors.oxios, doors.prune);
+        }
+    }
+
+    /// What doors do when nobody asks, until the server goes away.
+    pub(crate) async fn keep_house(&self, app: &App) {
+        if let Some(oxios) = &self.oxios {
+            oxios::keep_house(Door::new(app, oxios)).await;
         }
     }
 

@@ -221,6 +221,21 @@ impl Live {
         (body["id"].as_str().unwrap().to_owned(), body["secret"].as_str().unwrap().to_owned())
     }
 
+    /// A request to the native door, and the body of its reply.
+    pub(crate) async fn native(&self, method: &str, path: &str, body: Value) -> Value {
+        assert_eq!(self.mount, Mount::Prefix, "the native door is on the main listener");
+        let (headers, body) = (self.bearer(), body.to_string());
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
     /// Asks as the holder of another key from now on.
     pub(crate) fn becomes(&mut self, key: &str) -> String {
         std::mem::replace(&mut self.key, key.to_owned())

@@ -6,7 +6,7 @@ use moongate_protocol::{Effect, ErrorCode};
 use moongate_testkit::{Gate, Script, ScriptedTool, Setup};
 use serde_json::{Value, json};
 
-use crate::kit::both;
+use crate::kit::{Live, Mount, both};
 
 both! {
     async fn sessions_are_listed_by_page_newest_first(live: Setup::default()) {
@@ -137,5 +137,51 @@ both! {
                      "oxios_memory_entries_total 0", "moongate_connections"] {
             assert!(text.contains(line), "{line} is not in {text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn o26_the_scheduler_prunes_every_hour_what_the_settings_say_and_nothing_that_is_used() {
+    let change: fn(&mut moongate_server::AppConfig) = |app| {
+        app.doors.prune = moongate_server::door::oxios::Prune { auto: true, max_sessions: 1, ttl_hours: 0 };
+    };
+    let mut live = Live::start(Setup::default(), Mount::Prefix, change).await;
+    let scopes = json!(["sessions:read", "sessions:write"]);
+    let (_, ada) = live.new_key(json!({"label": "ada", "principal": "ada", "scopes": scopes})).await;
+    let admin = live.key.clone();
+    let mut shown = live.socket("").await;
+    for key in [&admin, &ada] {
+        live.becomes(key);
+        for n in 0..3 {
+            live.kit.clock().advance(Duration::from_secs(1));
+            live.chat(json!({"content": "x", "session_id": format!("s{n}")})).await;
+        }
+    }
+    live.becomes(&admin);
+    shown.say(json!({"type": "resume", "last_seq": 1, "session_id": "s0"})).await;
+    shown.say_text("{oops").await;
+    shown.until("error").await;
+    let native = live.native("POST", "/api/v1/sessions", json!({})).await;
+    live.kit.clock().advance(Duration::from_secs(3_600));
+    let ids = |list: Value| -> Vec<String> {
+        list["items"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect()
+    };
+    live.becomes(&ada);
+    // The newest of each stays, the one on a screen, and what came through another door.
+    while ids(live.get("/api/sessions").await.body) != ["s2"] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    live.becomes(&admin);
+    // The administrator sees everybody's.
+    let native = native["id"].as_str().unwrap();
+    loop {
+        let mut left = ids(live.get("/api/sessions").await.body);
+        assert!(left.iter().any(|id| id == native) && left.iter().any(|id| id == "s0"), "{left:?}");
+        left.sort();
+        if left.len() == 4 {
+            assert_eq!(left.iter().filter(|id| *id == "s2").count(), 2);
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

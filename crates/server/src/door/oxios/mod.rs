@@ -14,6 +14,7 @@ mod follow;
 mod frames;
 mod happening;
 mod history;
+mod housekeeping;
 mod ids;
 mod mask;
 mod obey;
@@ -45,8 +46,10 @@ use axum::{
 use http::{StatusCode, request::Parts};
 use moongate_core::{Clock as _, SystemClock};
 use moongate_protocol::{Principal, Tenant};
+use tokio::sync::Notify;
 
 use self::fault::{Fault, refusal, refuse};
+pub(super) use self::housekeeping::keep as keep_house;
 pub use self::settings::{Prune, Settings};
 use super::shared::{Carriers, Cause, Cors, Dialect, Door, Head, Path, Place, Refused, rate::Rate};
 use crate::{
@@ -75,6 +78,8 @@ pub(crate) struct Oxios {
     rates: Rate,
     displayed: displayed::Displayed,
     prune: RwLock<Prune>,
+    /// Something about pruning changed.
+    changed: Notify,
     began: Instant,
 }
 
@@ -88,6 +93,7 @@ impl Oxios {
             rates: Rate::new(settings.requests_per_minute),
             displayed: displayed::Displayed::default(),
             prune: RwLock::new(prune),
+            changed: Notify::new(),
             began: Instant::now(),
             settings,
         }
@@ -97,6 +103,7 @@ impl Oxios {
     pub(super) fn change(&self, settings: &Settings, prune: Prune) {
         self.rates.change(settings.requests_per_minute);
         *self.prune.write().unwrap_or_else(PoisonError::into_inner) = prune;
+        self.changed.notify_one();
     }
 
     /// Which sessions pruning removes now.

@@ -6,22 +6,20 @@ use axum::{
 };
 use http::StatusCode;
 use moongate_core::{ListQuery, SessionRow, TurnQuery};
-use moongate_protocol::{Cancel, ErrorCode, SessionState, Timestamp};
+use moongate_protocol::{Cancel, ErrorCode};
 use serde::Serialize;
 
 use super::{
-    NAME, Oxios, Prune, User,
+    NAME, Oxios, User,
     chat::{find, wire_id},
     fault::Reply,
     history::{Facts, History},
+    housekeeping,
     ids::session_id,
     pages::Page,
     turn::ToolCall,
 };
-use crate::{caller::Authenticated, door::shared::Door, reply::json};
-
-/// Sessions looked at in one step of pruning.
-const STEP: usize = 256;
+use crate::{door::shared::Door, reply::json};
 
 #[derive(Serialize)]
 struct Row {
@@ -124,47 +122,9 @@ struct PruneConfig {
 /// `POST /api/sessions/prune`.
 pub(super) async fn prune(State(door): State<Door<Oxios>>, User(caller): User) -> Reply<Response> {
     let rule = door.prune();
-    let count = prune_for(&door, &caller, rule).await?;
+    let spared = |session| door.displayed.holds(session);
+    let prune = housekeeping::prune(rule, door.app().gateway().ids().now(), &spared);
+    let count = door.app().gateway().prune(&caller, &prune).await?;
     let config = PruneConfig { max_sessions: rule.max_sessions, ttl_hours: rule.ttl_hours };
     Ok(json(StatusCode::OK, &Pruned { status: "pruned", count, config }))
-}
-
-/// Removes the caller's own sessions of this door that are too old or too many, and that nobody needs now.
-async fn prune_for(door: &Door<Oxios>, caller: &Authenticated, rule: Prune) -> Reply<u64> {
-    let gateway = door.app().gateway();
-    let owner = Some(caller.principal().clone());
-    let mut query = ListQuery { owner, door: Some(NAME.into()), limit: STEP, ..ListQuery::default() };
-    let oldest = oldest_kept(gateway.ids().now(), rule.ttl_hours);
-    let (mut place, mut doomed) = (0, Vec::new());
-    loop {
-        let rows = gateway.store().list(caller.tenant(), &query).await?;
-        query.after = rows.last().map(|row| (row.view.updated_at, row.view.id));
-        for row in &rows {
-            place += 1;
-            let too_old = oldest.is_some_and(|oldest| row.view.updated_at < oldest);
-            let too_many = rule.max_sessions > 0 && place > rule.max_sessions;
-            let in_use = row.view.state != SessionState::Idle || !row.view.queue.is_empty();
-            if (too_old || too_many) && !in_use && !door.displayed.holds(row.view.id) {
-                doomed.push(row.view.id);
-            }
-        }
-        if rows.len() < STEP {
-            break;
-        }
-    }
-    let mut count = 0;
-    for id in doomed {
-        let Ok(session) = gateway.session(caller, id).await else { continue };
-        // Somebody may have said something meanwhile.
-        let idle = session.view().await.is_ok_and(|v| v.state == SessionState::Idle && v.queue.is_empty());
-        if idle && session.delete().await.is_ok() {
-            count += 1;
-        }
-    }
-    Ok(count)
-}
-
-fn oldest_kept(now: Timestamp, ttl_hours: u32) -> Option<Timestamp> {
-    let millis = i64::from(ttl_hours).saturating_mul(3_600_000);
-    (ttl_hours > 0).then(|| Timestamp::from_millis(now.as_millis().saturating_sub(millis)))
 }

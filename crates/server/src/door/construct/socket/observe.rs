@@ -58,7 +58,7 @@ impl Line {
         let news = observer.agents.take(envelope, named.agent).into_iter().filter_map(Said::news);
         for event in news {
             let event = AgentEvent { event, session_id: session_id.clone() };
-            self.backlog.push_back(Frame::bare(Word::AgentEvent(Box::new(event))).into());
+            self.backlog.push(Frame::bare(Word::AgentEvent(Box::new(event))).into());
         }
     }
 }
