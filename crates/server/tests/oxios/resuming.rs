@@ -218,6 +218,31 @@ both! {
         plain.is_silent().await;
     }
 
+    async fn a_mirror_that_came_back_shows_later_turns_of_others(live: Setup::default()) {
+        let mut first = live.socket("").await;
+        first.say(json!({"content": "x", "session_id": "s"})).await;
+        let seq = first.until("done").await.last().unwrap()["seq"].clone();
+        // Known or not, and whatever the place was: it is in the session again.
+        for resume in [json!({"type": "resume", "last_seq": seq}), json!({"type": "resume", "last_seq": 7, "session_id": "s"})] {
+            let mut mirror = live.socket("mirror=1").await;
+            let mut plain = live.socket("").await;
+            for socket in [&mut mirror, &mut plain] {
+                socket.say(resume.clone()).await;
+                // What is said next is answered after it.
+                socket.say_text("{oops").await;
+                socket.until("error").await;
+            }
+            live.chat(json!({"content": "by another", "session_id": "s"})).await;
+            assert_eq!(types(&mirror.until("done").await), ["model", "token", "usage", "done"]);
+            plain.is_silent().await;
+            // Elsewhere it mirrors what is there, and no longer this.
+            mirror.say(json!({"content": "y", "session_id": "t"})).await;
+            mirror.until("done").await;
+            live.chat(json!({"content": "again", "session_id": "s"})).await;
+            mirror.is_silent().await;
+        }
+    }
+
     async fn a_uis_frames_are_those_of_the_session_it_is_in(live: Setup::default()) {
         let gate = Gate::new();
         live.kit.model().push([Script::new().gate(&gate).text("first").end(), Script::says("second")]);

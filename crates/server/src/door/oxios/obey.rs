@@ -59,15 +59,9 @@ impl Line {
 
     /// Makes a session the one the client is in, from a place in its log on.
     async fn enter(&mut self, session: &SessionHandle, id: &str, at: Position) -> Answer<()> {
-        let before = self.goes_to(session.id());
-        if !self.options.mirrors() || before == Some(session.id()) {
+        let is_there = self.moves_to(session.id());
+        if !self.options.mirrors() || is_there {
             return Ok(());
-        }
-        if let Some(before) = before {
-            if let Some(watch) = self.watches.get_mut(&before) {
-                watch.fold.show_others(Others::Hidden);
-            }
-            self.unwatch(before);
         }
         if !self.watches.contains_key(&session.id()) {
             let fold = past::fold(session, at, Seq::ZERO, self.door.settings.send_reasoning).await?;
@@ -77,6 +71,25 @@ impl Line {
             watch.fold.show_others(Others::After(at.seq));
         }
         Ok(())
+    }
+
+    /// The client is in this session from now on, and mirrors no other one; whether it was there already.
+    fn moves_to(&mut self, session: SessionId) -> bool {
+        let before = self.goes_to(session);
+        if let Some(before) = before.filter(|before| *before != session) {
+            if let Some(watch) = self.watches.get_mut(&before) {
+                watch.fold.show_others(Others::Hidden);
+            }
+            self.unwatch(before);
+        }
+        before == Some(session)
+    }
+
+    /// Shows the turns of others too that begin from here on, where the client wants them.
+    fn mirror(&self, fold: &mut Following, from: Seq) {
+        if self.options.mirrors() {
+            fold.show_others(Others::After(from));
+        }
     }
 
     /// A message that was sent before: its turn from the start, or its reply and its end.
@@ -157,8 +170,9 @@ impl Line {
         let (reasoning, own_to) = (self.door.settings.send_reasoning, session.head().seq);
         let mut fold = past::fold(session, cursor.after, own_to, reasoning).await?;
         fold.seen(cursor.progress, cursor.skip);
+        self.mirror(&mut fold, own_to);
         let id = chat::wire_id(session).await?;
-        self.goes_to(session.id());
+        self.moves_to(session.id());
         self.watch((id.into(), resync), fold, session.follow(Some(cursor.after)));
         Ok(())
     }
@@ -168,8 +182,9 @@ impl Line {
         let (reasoning, head) = (self.door.settings.send_reasoning, session.head());
         let mut fold = past::fold(session, head, head.seq, reasoning).await?;
         fold.disown_running();
+        self.mirror(&mut fold, head.seq);
         let id = chat::wire_id(session).await?;
-        self.goes_to(session.id());
+        self.moves_to(session.id());
         self.watch((id.as_str().into(), false), fold, session.follow(Some(head)));
         self.unwatch(session.id());
         Ok(id)
