@@ -312,6 +312,11 @@ pub trait Store: Send + Sync {
     /// Why nothing can be written, when nothing can.
     fn fault(&self) -> Option<String>;
 
+    /// Writes something small and waits until it is kept: that writes go through is not known otherwise.
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Forgets what has expired: idempotency rows older than `before`.
     async fn sweep(&self, before: Timestamp) -> Result<(), StoreError>;
 }

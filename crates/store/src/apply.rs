@@ -33,6 +33,8 @@ pub(crate) enum Op {
     Audit(Box<AuditEntry>),
     Bill(Box<Bill>),
     Sweep(Timestamp),
+    /// Write, to see whether that works.
+    Probe,
     /// Make everything written so far findable.
     Find,
 }
@@ -106,9 +108,15 @@ impl Tables<'_> {
             Op::Audit(entry) => keys::audit(self.connection, entry).map(Ok),
             Op::Bill(bill) => insert_call(self.connection, bill).map(|()| Ok(1)),
             Op::Sweep(before) => self.sweep(*before).map(Ok),
+            Op::Probe => self.probe().map(Ok),
             // The batch's last step, so that the whole batch can be found.
             Op::Find => Ok(Ok(0)),
         }
+    }
+
+    fn probe(&self) -> Result<usize> {
+        let write = "INSERT OR REPLACE INTO meta (name, value) VALUES ('probed', unixepoch())";
+        self.connection.prepare_cached(write)?.execute(())
     }
 
     fn append(&mut self, append: &Prepared) -> Result<Outcome> {

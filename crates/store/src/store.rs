@@ -319,6 +319,10 @@ impl Store for SqliteStore {
         self.status.fault().map(str::to_owned)
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.change(Op::Probe).await.map(drop)
+    }
+
     async fn sweep(&self, before: Timestamp) -> Result<(), StoreError> {
         while self.change(Op::Sweep(before)).await? > 0 {}
         Ok(())

@@ -272,6 +272,12 @@ impl Store for FaultyStore {
         self.faults().broken.map(str::to_owned).or_else(|| self.inner.fault())
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.alive().await;
+        self.admit().await?;
+        self.alive().await.probe().await
+    }
+
     async fn sweep(&self, before: Timestamp) -> Result<(), StoreError> {
         self.alive().await.sweep(before).await
     }

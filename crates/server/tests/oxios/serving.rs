@@ -1,5 +1,6 @@
 //! The service itself: health, status, configuration, a UI's files.
 
+use moongate_core::StoreError;
 use moongate_server::AppConfig;
 use moongate_testkit::Setup;
 use serde_json::{Value, json};
@@ -108,4 +109,21 @@ async fn o29_a_uis_files_are_served_at_the_root_of_the_own_listener_only() {
         let reply = beneath.send("GET", path, page, "").await;
         assert_eq!((reply.status, reply.body["error"] != Value::Null), (404, true), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_writes_is_found_out_by_one() {
+    let live = Live::start(Setup::default(), Mount::Prefix, |_| {}).await;
+    live.kit.store().refuse(Some(|| StoreError::DiskFull));
+    // Nothing failed yet, and still it is known.
+    let ready = live.send("GET", "/health/ready", "", "").await;
+    assert_eq!((ready.status, &ready.body["status"]), (503, &json!("degraded")));
+    assert_eq!(ready.body["components"]["state_store"], json!({"healthy": false}));
+    assert_eq!(live.send("GET", "/health", "", "").await.status, 200);
+    let writes = live.kit.store().appends();
+    for _ in 0..20 {
+        live.send("GET", "/health/ready", "", "").await;
+    }
+    // Whoever asks again and again does not write again and again.
+    assert!(live.kit.store().appends() <= writes + 1);
 }

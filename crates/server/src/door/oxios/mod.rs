@@ -21,6 +21,7 @@ mod obey;
 mod out;
 mod pages;
 mod past;
+mod readiness;
 mod ring;
 mod service;
 mod sessions;
@@ -77,6 +78,7 @@ pub(crate) struct Oxios {
     rings: events::Rings,
     rates: Rate,
     displayed: displayed::Displayed,
+    readiness: readiness::Readiness,
     prune: RwLock<Prune>,
     /// Something about pruning changed.
     changed: Notify,
@@ -92,6 +94,7 @@ impl Oxios {
             rings: events::Rings::default(),
             rates: Rate::new(settings.requests_per_minute),
             displayed: displayed::Displayed::default(),
+            readiness: readiness::Readiness::default(),
             prune: RwLock::new(prune),
             changed: Notify::new(),
             began: Instant::now(),

@@ -63,8 +63,8 @@ struct Memory {
 /// `GET /health/ready`.
 pub(super) async fn ready(State(door): State<Door<Oxios>>) -> Response {
     let gateway = door.app().gateway();
-    // The store latches with the first write that fails and then takes none.
-    let healthy = gateway.store().fault().is_none() && !gateway.draining().is_cancelled();
+    let writes = door.readiness.takes_writes(&**gateway.store()).await;
+    let healthy = writes && !gateway.draining().is_cancelled();
     let (status, code) = match healthy {
         true => ("healthy", StatusCode::OK),
         false => ("degraded", StatusCode::SERVICE_UNAVAILABLE),
