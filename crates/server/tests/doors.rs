@@ -124,3 +124,35 @@ async fn a_door_with_a_listener_of_its_own_is_at_its_root_and_under_its_prefix()
     assert!(reply.starts_with("HTTP/1.1 404"), "the native door is not on a door's listener: {reply}");
     live.stop().await;
 }
+
+#[tokio::test]
+async fn o23_a_subscriber_of_oxios_that_is_behind_is_told_how_much_it_missed() {
+    const TURNS: usize = 250;
+    /// Events a turn without tools gives.
+    const OF_A_TURN: usize = 5;
+    /// Events that are kept for those who are behind.
+    const KEPT: usize = 1_024;
+    let gate = Gate::new();
+    let mut behind = gate.stream("/oxios/api/events").await;
+    let mut reads = gate.stream("/oxios/api/events").await;
+    let session = gate.session().await;
+    for _ in 0..TURNS {
+        gate.turn(&session, "hello").await;
+        for _ in 0..OF_A_TURN {
+            assert_eq!(reads.next().await.unwrap().event, "");
+        }
+    }
+    let resync = behind.next().await.unwrap();
+    assert_eq!((resync.event.as_str(), resync.data["type"].as_str()), ("resync", Some("resync")));
+    assert_eq!(resync.data["lagged"], TURNS * OF_A_TURN - KEPT);
+    let mut last = 0;
+    for _ in 0..KEPT {
+        let event = behind.next().await.unwrap();
+        let id: u64 = event.id.unwrap().parse().unwrap();
+        assert!(id > last && event.data["type"].is_string(), "{id} after {last}");
+        last = id;
+    }
+    // The newest is the last: nothing but what it was told of is missing.
+    gate.turn(&session, "hello").await;
+    assert_eq!(behind.next().await.unwrap().data["type"], reads.next().await.unwrap().data["type"]);
+}

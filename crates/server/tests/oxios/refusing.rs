@@ -1,6 +1,9 @@
 //! What is refused, and how: frames, bodies, names, keys, rates.
 
-use moongate_testkit::{Gate, Script, Setup};
+use moongate_core::ToolResult;
+use moongate_protocol::Effect;
+use moongate_server::AppConfig;
+use moongate_testkit::{Gate, Script, ScriptedTool, Setup};
 use serde_json::{Value, json};
 
 use crate::kit::{Live, Mount, both, text, types};
@@ -101,6 +104,62 @@ both! {
         assert!(reply.body["error"].is_string());
     }
 
+    async fn what_is_not_there_and_what_is_no_json_have_one_shape(live: Setup::default()) {
+        let bearer = format!("authorization: Bearer {}\r\n", live.key);
+        let uuid = "0199aa55-0001-7abc-8def-0123456789ab";
+        for (method, path, words) in [
+            ("GET", "/api/sessions/unknown".to_owned(), "session not found"),
+            ("DELETE", "/api/sessions/unknown".to_owned(), "session not found"),
+            ("GET", "/api/sessions/unknown/tool-calls".to_owned(), "session not found"),
+            ("GET", format!("/api/agents/{uuid}"), "agent not found"),
+            ("GET", format!("/api/agents/{uuid}/trace"), "agent not found"),
+            ("GET", format!("/api/agents/{uuid}/logs"), "agent not found"),
+            ("POST", format!("/api/agents/{uuid}/kill"), "agent not found"),
+            ("POST", format!("/api/approvals/{uuid}/approve"), "approval not found or already decided"),
+            ("POST", format!("/api/approvals/{uuid}/reject"), "approval not found or already decided"),
+        ] {
+            let reply = live.send(method, &path, &bearer, "").await;
+            assert_eq!((reply.status, reply.body), (404, json!({"error": words})), "{method} {path}");
+            assert!(reply.head.contains("content-type: application/json"), "{}", reply.head);
+        }
+        for (method, path) in [("POST", "/api/chat"), ("PUT", "/api/config"), ("PATCH", "/api/config"),
+            ("POST", &format!("/api/chat/tool-approval/{uuid}/respond"))] {
+            for kind in ["", "content-type: text/plain\r\n", "content-type: application/x-www-form-urlencoded\r\n"] {
+                let reply = live.send(method, path, &format!("{bearer}{kind}"), r#"{"content":"x"}"#).await;
+                assert_eq!((reply.status, reply.body["error"].is_string()), (415, true), "{method} {path} {kind}");
+                assert_eq!(reply.body.as_object().unwrap().len(), 1);
+            }
+        }
+        // A route that takes no body takes an empty one of any type.
+        let empty = format!("{bearer}content-type: application/json\r\n");
+        assert_eq!(live.send("POST", "/api/sessions/prune", &empty, "").await.status, 200);
+        assert_eq!(live.send("DELETE", "/api/sessions/unknown", &empty, "").await.status, 404);
+        assert_eq!(live.get("/api/sessions").await.body["total"], 0);
+    }
+
+    async fn keys_of_the_gateway_are_masked_in_what_is_shown_of_tools(
+        live: Setup::default().tool(ScriptedTool::new("look", Effect::Read).answers(ToolResult::ok("found mg_api_0abc_canary here")))
+    ) {
+        live.kit.model().push([
+            Script::calls(&[("look", json!({"header": "Bearer mg_api_1def_canary", "deep": [{"k": "mg_adm_canary"}]}))]),
+            Script::says("Seen."),
+        ]);
+        let mut socket = live.socket("").await;
+        let mut events = live.events("").await;
+        socket.say(json!({"content": "look", "session_id": "s"})).await;
+        let frames = socket.until("done").await;
+        events.until("agent_stopped").await;
+        let start = frames.iter().find(|f| f["type"] == "tool_start").unwrap();
+        assert_eq!(start["tool_args"], json!({"header": "Bearer ***", "deep": [{"k": "***"}]}));
+        let agent = live.get("/api/agents").await.body["items"][0]["id"].as_str().unwrap().to_owned();
+        let mut shown = vec![json!(frames).to_string(), events.text.clone()];
+        for path in ["/api/sessions/s/tool-calls", "/api/sessions/s", &format!("/api/agents/{agent}/trace"), &format!("/api/agents/{agent}/logs")] {
+            shown.push(live.get(path).await.body.to_string());
+        }
+        assert!(shown[2].contains("found *** here") && shown[4].contains("found *** here"), "{shown:?}");
+        assert!(shown.iter().all(|text| !text.contains("canary")), "{shown:?}");
+    }
+
     async fn credentials_go_in_headers_and_nowhere_else(live: Setup::default()) {
         for name in ["token", "api_key", "access_token"] {
             let reply = live.get(&format!("/api/status?{name}=mg_api_x")).await;
@@ -149,12 +208,27 @@ both! {
 
 #[tokio::test]
 async fn o17_a_thousand_uses_of_a_ticket_are_one_and_a_revoked_key_has_none() {
-    let mut live = Live::start(Setup::default(), Mount::Prefix, |_| {}).await;
+    let change: fn(&mut AppConfig) =
+        |app| app.doors.oxios.allowed_origins = vec!["https://page.example".into()];
+    let mut live = Live::start(Setup::default(), Mount::Prefix, change).await;
     let ticket = live.ticket().await;
     let query = format!("ticket={ticket}");
-    let uses = (0..100).map(|_| live.open(&query, &[]));
-    let opened = futures_util::future::join_all(uses).await;
-    assert_eq!(opened.iter().filter(|socket| socket.is_ok()).count(), 1);
+    let mut opened = Vec::new();
+    // As many at once as there are file descriptors for.
+    for _ in 0..10 {
+        let uses = (0..100).map(|_| live.open(&query, &[]));
+        opened.extend(futures_util::future::join_all(uses).await.into_iter().filter_map(Result::ok));
+    }
+    assert_eq!(opened.len(), 1);
+    let of_page = format!("authorization: Bearer {}\r\norigin: https://page.example\r\n", live.key);
+    let bound = live.send("POST", "/api/chat/ticket", &of_page, "").await;
+    assert_eq!(bound.status, 200, "{}", bound.body);
+    let query = format!("ticket={}", bound.body["ticket"].as_str().unwrap());
+    // Bound to the page that asked for it: whoever took it cannot use it elsewhere.
+    assert!(live.open(&query, &[]).await.is_err());
+    let bound = live.send("POST", "/api/chat/ticket", &of_page, "").await;
+    let query = format!("ticket={}", bound.body["ticket"].as_str().unwrap());
+    assert!(live.open(&query, &[("origin", "https://page.example".into())]).await.is_ok());
     let (id, secret) =
         live.new_key(json!({"label": "x", "scopes": ["sessions:read", "sessions:write"]})).await;
     let admin = live.becomes(&secret);
@@ -181,6 +255,26 @@ async fn o24_the_rate_of_one_key_is_its_own() {
     assert!(reply.head.contains("retry-after: "), "{}", reply.head);
     live.becomes(&other);
     assert_eq!(live.get("/api/status").await.status, 200);
+}
+
+#[tokio::test]
+async fn o24_a_flood_of_one_key_refuses_nobody_else() {
+    let live =
+        Live::start(Setup::default(), Mount::Prefix, |app| app.doors.oxios.requests_per_minute = 60).await;
+    let (_, other) = live.new_key(json!({"label": "x", "scopes": ["sessions:read", "sessions:write"]})).await;
+    let flood = futures_util::future::join_all((0..100).map(|_| live.get("/api/sessions"))).await;
+    let refused: Vec<_> = flood.iter().filter(|reply| reply.status == 429).collect();
+    assert!(refused.len() >= 35, "{}", refused.len());
+    assert!(refused.iter().all(|reply| reply.head.contains("retry-after: ")));
+    // Twenty queries of a UI, and a message on its socket.
+    let mut live = live;
+    live.becomes(&other);
+    let mut socket = live.socket("").await;
+    for _ in 0..20 {
+        assert_eq!(live.get("/api/sessions").await.status, 200);
+    }
+    socket.say(json!({"content": "x"})).await;
+    socket.until("done").await;
 }
 
 #[tokio::test]

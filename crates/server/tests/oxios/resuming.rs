@@ -71,6 +71,29 @@ both! {
         }
     }
 
+    async fn o13_a_cancel_over_the_stream_closes_the_model_and_stays(live: Setup::default()) {
+        live.kit.model().push([Script::new().text("half ").hang(), Script::says("clean")]);
+        let mut socket = live.socket("").await;
+        socket.say(json!({"content": "long", "session_id": "s"})).await;
+        socket.until("token").await;
+        assert_eq!(live.kit.gateway().running_turns(), 1);
+        socket.say(json!({"type": "cancel"})).await;
+        let end = socket.until("done").await;
+        assert_eq!((types(&end), &end.last().unwrap()["phase"]), (vec!["error", "done"], &json!("cancelled")));
+        // The model's stream is gone with its turn.
+        while live.kit.gateway().running_turns() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut live = live;
+        live.restart().await;
+        let agents = live.get("/api/agents").await.body;
+        let agent = &agents["items"][0];
+        assert_eq!((&agent["status"], &agent["outcome"]), (&json!("stopped"), &json!("cancelled")));
+        let next = live.chat(json!({"content": "next", "session_id": "s"})).await;
+        assert_eq!((&next["reply"], &next["phase"]), (&json!("clean"), &json!("execute")));
+        assert_eq!(live.get("/api/agents").await.body["items"][1], *agent);
+    }
+
     async fn a_queued_message_is_cancelled_alone_and_gets_its_own_end(live: Setup::default()) {
         let gate = Gate::new();
         live.kit.model().push([Script::new().gate(&gate).text("one").end(), Script::says("three")]);

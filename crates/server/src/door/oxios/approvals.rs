@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     extract::{Path, State},
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use moongate_core::{ApprovalFilter, ApprovalQuery, ApprovalView};
 use moongate_protocol::{
     ApprovalId, ApprovalState, Decision, ErrorCode, RememberRule, RememberScope, Resolve, Timestamp,
@@ -120,10 +120,11 @@ pub(super) async fn respond(
     State(door): State<Door<Oxios>>,
     User(caller): User,
     Path(id): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Reply {
     let id = parse(&id)?;
-    let Response { approved, remember } = chat::read(&door, body).await?;
+    let Response { approved, remember } = chat::read(&door, &headers, body).await?;
     let decision = if approved { Decision::Approve } else { Decision::Deny };
     decide(&door, &caller, id, (decision, approved && remember == Some(true))).await?;
     Ok(json(StatusCode::OK, &Done { status: "ok" }))

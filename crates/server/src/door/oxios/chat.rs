@@ -282,8 +282,7 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
-    body::require_type(&headers, "application/json")?;
-    let words: Words = read(&door, body).await?;
+    let words: Words = read(&door, &headers, body).await?;
     let chat = words.check(Client::Plain)?;
     let echo = chat.content.clone();
     let put = chat.put(&door, &caller, None).await?;
@@ -330,7 +329,12 @@ fn replied(turn: &Turn, echo: &str, (id, session_id): (Uuid, &str)) -> Response 
 }
 
 /// Reads a JSON body: 400 for what is no JSON, 422 for what has not the right form.
-pub(super) async fn read<T: for<'de> Deserialize<'de>>(door: &Door<Oxios>, body: Body) -> Reply<T> {
+pub(super) async fn read<T: for<'de> Deserialize<'de>>(
+    door: &Door<Oxios>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Reply<T> {
+    body::require_type(headers, "application/json")?;
     let size = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if size > BODY_BYTES {
         return Err(Fault::too_large(size, BODY_BYTES));

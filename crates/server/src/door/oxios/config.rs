@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::{body::Body, extract::State};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use moongate_core::Scope;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -59,10 +59,11 @@ pub(super) async fn change(
     State(door): State<Door<Oxios>>,
     User(caller): User,
     client: Client,
+    headers: HeaderMap,
     body: Body,
 ) -> Reply {
     caller.require(Scope::ConfigWrite)?;
-    let asked: Map<String, Value> = chat::read(&door, body).await?;
+    let asked: Map<String, Value> = chat::read(&door, &headers, body).await?;
     let mut wishes = Wishes::default();
     let present = values(&door);
     for (key, value) in leaves(asked, &present) {
