@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::home::Home;
+use crate::home::{Home, Serving};
 
 /// Connections a client opens; the server is left fewer descriptors than that.
 const CONNECTIONS: usize = 64;
@@ -101,4 +101,53 @@ fn c38_a_named_listener_outlives_a_time_without_file_descriptors() {
     server.wait_for_log("a connection could not be accepted");
     drop(held);
     assert!(health(port).starts_with("HTTP/1.1 200"));
+}
+
+/// What a server's own network counted that has no way out: connections begun, datagrams sent, and what found no
+/// way to anywhere.
+fn sent(pid: u32) -> [(&'static str, u64); 3] {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/snmp")).unwrap();
+    let count = |protocol: &str, name: &str| {
+        let mut lines = text.lines().filter(|line| line.starts_with(protocol));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let at = names.split(' ').position(|found| found == name).unwrap();
+        values.split(' ').nth(at).unwrap().parse().unwrap()
+    };
+    let counted = [("Tcp:", "ActiveOpens"), ("Udp:", "OutDatagrams"), ("Ip:", "OutNoRoutes")];
+    counted.map(|(protocol, name)| (name, count(protocol, name)))
+}
+
+/// Starts a program in a network of its own with nothing in it; `None` where this machine does not allow that.
+fn apart(home: &Home, program: &str, arguments: &[&str]) -> Option<Command> {
+    let apart = ["--net", "--map-root-user"];
+    let allowed = Command::new("unshare").args(apart).arg("true").status().is_ok_and(|done| done.success());
+    let mut command = Command::new("unshare");
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", home.path())
+        .env("MOONGATE_DATA", home.data());
+    command.args(apart).arg(program).args(arguments);
+    allowed.then_some(command)
+}
+
+#[test]
+fn o34_a_start_without_configuration_asks_nobody_for_anything() {
+    let home = Home::new();
+    let config = home.write("doors.toml", "[doors.oxios]\nlisten = \"127.0.0.1:0\"\n");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];
+    let program = env!("CARGO_BIN_EXE_moongate");
+    let Some(mut command) = apart(&home, program, &arguments) else {
+        // Networks of one's own are not to be had here; elsewhere the gate has them.
+        return;
+    };
+    let server = Serving::of(command.stdin(std::process::Stdio::null()));
+    assert_eq!(sent(server.pid()).map(|(_, count)| count), [0, 0, 0], "{:?}", sent(server.pid()));
+    server.signal("TERM");
+    assert_eq!(server.end().code, 0);
+    // The counters see one who asks.
+    let asks = "exec 3<>/dev/tcp/192.0.2.1/80; echo '  key http://x'; sleep 5";
+    let Some(mut command) = apart(&home, "/bin/bash", &["-c", asks]) else { return };
+    let asking = Serving::of(&mut command);
+    assert!(sent(asking.pid()).iter().any(|(_, count)| *count > 0), "{:?}", sent(asking.pid()));
 }

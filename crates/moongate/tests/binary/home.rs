@@ -66,13 +66,14 @@ impl Home {
 
     /// Starts a server on a free port and waits until it says where it listens.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Serving {
-        let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Serving::of(self.command(&["serve", "--listen", "127.0.0.1:0"]).args(arguments))
+    }
+}
+
+impl Serving {
+    /// Starts a server and waits until it says where it listens.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();
         while !greeting.contains("  key ") {
@@ -83,7 +84,7 @@ impl Home {
             }
         }
         let url = greeting.split_whitespace().find(|word| word.starts_with("http")).unwrap().to_owned();
-        Serving { child, stdout, greeting, url }
+        Self { child, stdout, greeting, url }
     }
 }
 
