@@ -109,12 +109,13 @@ pub(super) fn start(stage: &Stage) -> Result<Vec<Figure>, Failed> {
         ["seed", "--sessions", &count.to_string(), "--data"].map(OsString::from).into();
     words.push(data.clone().into());
     stage.run_tool(&words, SEED_MOST)?;
-    let (mut times, mut memory) = (Vec::new(), Vec::new());
+    let (mut times, mut memory, mut lists) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let (moongate, took) = stage.moongate(Some(&data), None)?;
         times.push(took.as_secs_f64() * 1e3);
         pause(SETTLE);
         memory.extend(moongate.rss_mb());
+        lists.extend(moongate.answers_in_ms("/oxios/api/sessions?page=100&limit=50"));
     }
     let (moongate, _) = stage.moongate(None, None)?;
     pause(SETTLE);
@@ -124,6 +125,8 @@ pub(super) fn start(stage: &Stage) -> Result<Vec<Figure>, Failed> {
             .wanted(Goal::AtMost(100.0)),
         Figure::new("memory when idle", "MB", moongate.rss_mb()).wanted(Goal::AtMost(20.0)),
         Figure::new(format!("memory when idle, {among}"), "MB", median(&memory)),
+        Figure::new(format!("a page of Oxios' list, {among}"), "ms", median(&lists))
+            .wanted(Goal::AtMost(50.0)),
     ])
 }
 

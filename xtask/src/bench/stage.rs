@@ -221,6 +221,14 @@ impl Server {
         self.running.pid()
     }
 
+    /// Milliseconds until a question is answered; nothing when it is not answered well.
+    pub(super) fn answers_in_ms(&self, path: &str) -> Option<f64> {
+        let key = fs::read_to_string(self.key_file.as_ref()?).ok()?;
+        let began = Instant::now();
+        http::get(self.at, path, Some(key.trim()))?;
+        Some(began.elapsed().as_secs_f64() * 1e3)
+    }
+
     pub(super) fn is_moongate(&self) -> bool {
         self.key_file.is_some()
     }
