@@ -91,6 +91,12 @@ async fn o29_a_uis_files_are_served_at_the_root_of_the_own_listener_only() {
         assert_eq!((reply.status, reply.body.as_str()), (200, Some("<p>the page</p>")), "{path}");
         assert!(reply.head.contains("cache-control: no-cache") && reply.head.contains("default-src 'self'"));
     }
+    let root = live.send("GET", "/", "accept: */*\r\n", "").await;
+    assert_eq!(
+        (root.status, root.body.as_str()),
+        (200, Some("<p>the page</p>")),
+        "for who says nothing of pages too"
+    );
     let locale = live.send("GET", "/locales/en/common.json", "", "").await;
     assert_eq!((locale.status, &locale.body["hello"]), (200, &json!("world")));
     let icon = live.send("GET", "/favicon.svg", "", "").await;

@@ -40,7 +40,7 @@ async fn look_up(folder: &Path, path: &str, headers: &HeaderMap) -> Option<Respo
         return read(&file, false).await;
     }
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    let wants_page = accepts.into_iter().any(|accept| accept.contains("text/html"));
+    let wants_page = path == "/" || accepts.into_iter().any(|accept| accept.contains("text/html"));
     let is_page = !NO_PAGES.iter().any(|start| path.starts_with(start));
     if !wants_page || !is_page {
         return None;
