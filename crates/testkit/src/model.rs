@@ -117,6 +117,7 @@ impl ModelStream for ScriptedStream {
                 Some(Step::Gate(gate)) => gate.pass().await,
                 Some(Step::Block(barrier)) => {
                     barrier.wait();
+                    barrier.wait();
                 }
                 Some(Step::Panic) => panic!("the script says so"),
                 Some(Step::Piece(piece)) => {

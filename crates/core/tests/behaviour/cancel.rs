@@ -137,6 +137,7 @@ async fn what_a_turn_showed_is_kept_when_it_is_ended_by_force() {
     kit.model().push([begun.block(&held)]);
     session.submit(says("a story")).await.unwrap();
     client.until_shown(r#"{"wh"#).await;
+    held.wait();
     let cancelled = session.cancel(Cancel::default()).await.unwrap();
     assert_eq!(cancelled.stopped, ["turn"]);
     let ended = client.until_turn_ends().await;

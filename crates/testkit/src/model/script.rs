@@ -25,7 +25,7 @@ pub enum Step {
     Hang,
     /// Panic, as code with a fault in it does.
     Panic,
-    /// Block the thread, as code with a fault in it does, until the test comes to the barrier too.
+    /// Block the thread, as code with a fault in it does, until the test comes to the barrier a second time.
     Block(Arc<Barrier>),
 }
 
@@ -154,7 +154,7 @@ impl Script {
         self.step(Step::Panic)
     }
 
-    /// A thread that is held until the test comes to the barrier: no cancel reaches it.
+    /// A thread that is held from the test's first coming to the barrier to its second: no cancel reaches it.
     #[must_use]
     pub fn block(self, barrier: &Arc<Barrier>) -> Self {
         self.step(Step::Block(Arc::clone(barrier)))
