@@ -145,6 +145,16 @@ impl Kit {
         metrics.as_str().unwrap().contains("moongate_stalled_clients_total 1\n")
     }
 
+    /// Waits until one was.
+    pub(crate) async fn stalled(&self) {
+        let stalled = async {
+            while !self.has_let_go().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(SOON, stalled).await.expect("a client is let go");
+    }
+
     pub(crate) async fn key_with(&self, principal: &str, scopes: Value) -> (String, String) {
         let body = json!({ "principal": principal, "scopes": scopes }).to_string();
         let headers = [
