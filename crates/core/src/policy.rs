@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use moongate_protocol::{Effect, PolicyPreset, Requirement};
 use sha2::{Digest, Sha256};
 
+use crate::Reach;
+
 /// What the policy says about one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -16,14 +18,16 @@ pub enum Verdict {
     Deny,
 }
 
-/// Decides on a tool's effect class under a preset.
-pub fn judge(preset: PolicyPreset, effect: Effect) -> Verdict {
-    match (preset, effect) {
-        (PolicyPreset::Full, _) | (_, Effect::Read) => Verdict::Allow,
-        (PolicyPreset::ReadOnly, _) => Verdict::Deny,
-        (PolicyPreset::Ask | PolicyPreset::WorkspaceWrite, Effect::Idempotent | Effect::Effect) => {
-            Verdict::Ask
-        }
+/// Decides on a call under a preset, by what its tool does to the world and what it reaches for. Fetching from the
+/// network changes nothing there, but what is asked for may tell a stranger what the agent knows.
+pub fn judge(preset: PolicyPreset, effect: Effect, reach: &Reach) -> Verdict {
+    match (preset, effect, reach) {
+        (PolicyPreset::Full, ..) => Verdict::Allow,
+        (_, Effect::Read, Reach::Host(_)) => Verdict::Ask,
+        (_, Effect::Read, _) => Verdict::Allow,
+        (PolicyPreset::ReadOnly, ..) => Verdict::Deny,
+        (PolicyPreset::WorkspaceWrite, _, Reach::Files(_)) => Verdict::Allow,
+        (PolicyPreset::Ask | PolicyPreset::WorkspaceWrite, ..) => Verdict::Ask,
     }
 }
 

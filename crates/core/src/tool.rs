@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use jsonschema::{PatternOptions, Validator};
 use moongate_protocol::{
-    CallId, Part, Requirement, SessionId, Tenant, ToolName, ToolOutcome, ToolSpec, TurnId,
+    AgentName, CallId, Namespace, Part, Principal, Requirement, SessionId, Tenant, ToolName, ToolOutcome,
+    ToolSpec, TurnId,
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -16,12 +17,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Grant {
-    /// Behind which wall.
-    pub tenant: Tenant,
-    /// For which session.
-    pub session: SessionId,
-    /// In which turn.
-    pub turn: TurnId,
+    /// Where, and for whom.
+    pub place: Place,
     /// Which call; the idempotency key for whatever the tool talks to.
     pub call: CallId,
     /// The arguments that were approved.
@@ -35,14 +32,46 @@ pub struct Grant {
 impl Grant {
     /// Only `turn::calls` makes one.
     pub(crate) fn new(
-        (tenant, session, turn): (Tenant, SessionId, TurnId),
+        place: Place,
         call: CallId,
         arguments: Value,
         cancel: CancellationToken,
         output: mpsc::Sender<String>,
     ) -> Self {
-        Self { tenant, session, turn, call, arguments, cancel, output }
+        Self { place, call, arguments, cancel, output }
     }
+}
+
+/// Where a call runs, and for whom.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Behind which wall.
+    pub tenant: Tenant,
+    /// The session's namespace.
+    pub namespace: Namespace,
+    /// Who set the turn off.
+    pub author: Principal,
+    /// Which agent asks.
+    pub agent: AgentName,
+    /// For which session.
+    pub session: SessionId,
+    /// In which turn.
+    pub turn: TurnId,
+}
+
+/// What one call reaches for, read from its arguments alone, so that the policy can tell one call of a tool from
+/// another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Whatever it is: only the tool's effect speaks of it.
+    #[default]
+    Anything,
+    /// Files of the workspace, by their paths beneath it, without `.` and `..`.
+    Files(Vec<String>),
+    /// A program, by its argument vector.
+    Command(Vec<String>),
+    /// A host of the network, in lower case and without its port.
+    Host(String),
 }
 
 /// What a tool answers. A failure is an answer too.
@@ -77,6 +106,11 @@ pub trait Tool: Send + Sync {
     /// Whether its calls need a person's word where the policy alone would let them run.
     fn requirement(&self) -> Requirement {
         Requirement::Never
+    }
+
+    /// What a call with these arguments reaches for. They passed the tool's schema.
+    fn reach(&self, _arguments: &Value) -> Reach {
+        Reach::Anything
     }
 
     /// Runs one call. Ends soon after `grant.cancel` fires.

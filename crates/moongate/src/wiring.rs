@@ -27,7 +27,7 @@ pub(crate) fn catalog(config: &Config) -> Outcome<Catalog> {
         agents: config.agents.by_name.clone(),
         default_agent: config.agents.default.clone(),
         models: Arc::new(registry),
-        tools: Toolbox::default(),
+        tools: Toolbox::new(moongate_tools::built_in(&config.agents.tools)),
         tool_policies: tool_policies(config),
         spending: config.spending.clone(),
     })

@@ -74,6 +74,13 @@ impl Setup {
         self
     }
 
+    /// With these tools more.
+    #[must_use]
+    pub fn tools(mut self, tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
+        self.tools.extend(tools);
+        self
+    }
+
     /// Starts the gateway.
     pub async fn start(self) -> TestGateway {
         TestGateway::start(self).await

@@ -17,7 +17,7 @@ use super::{
     judge::{Callee, Judged, Prepared},
 };
 use crate::{
-    Grant, Tool, ToolResult,
+    Grant, Place, Tool, ToolResult,
     delegate::Errand,
     feed::LivePiece,
     limits::{PARALLEL_TOOLS, TOOL_OUTPUT_SHOWN_BYTES},
@@ -175,11 +175,23 @@ impl Turn {
         })
     }
 
+    fn place(&self) -> Place {
+        let setting = &self.setting;
+        Place {
+            tenant: self.tenant.clone(),
+            namespace: setting.namespace.clone(),
+            author: setting.author.clone(),
+            agent: setting.agent.name.clone(),
+            session: self.session,
+            turn: self.id,
+        }
+    }
+
     async fn run_tool(&self, tool: &dyn Tool, prepared: Prepared) -> ToolResult {
         let (output, mut live) = mpsc::channel::<String>(OUTPUT_PIECES);
         let item = prepared.call.item;
         let name = prepared.call.tool;
-        let place = (self.tenant.clone(), self.session, self.id);
+        let place = self.place();
         let cancel = self.cancel.child_token();
         let grant = Grant::new(place, prepared.call.call, prepared.arguments, cancel.clone(), output);
         let run = tool.run(grant);

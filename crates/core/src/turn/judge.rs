@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Step, Then, Turn, Verdict};
 use crate::{
-    Tool, ToolResult,
+    Reach, Tool, ToolResult,
     delegate::{self, DELEGATE},
     limits::PLAN_BYTES,
     plan, policy,
@@ -48,6 +48,14 @@ impl Callee {
 }
 
 impl Prepared {
+    /// What the call reaches for.
+    fn reach(&self) -> Reach {
+        match &self.callee {
+            Callee::Tool(tool) => tool.reach(&self.arguments),
+            Callee::Agents(_) => Reach::Anything,
+        }
+    }
+
     /// What the model is told where other arguments ran than it wished.
     pub(super) fn note(&self) -> Option<Part> {
         let changed = self.arguments != self.call.arguments;
@@ -119,7 +127,7 @@ impl Turn {
     /// call they were shown and no other.
     pub(super) async fn judge(&self, prepared: &Prepared) -> Step<Judged> {
         let effect = prepared.callee.spec().effect;
-        let preset = policy::judge(self.setting.policy, effect);
+        let preset = policy::judge(self.setting.policy, effect, &prepared.reach());
         let (verdict, requirement) = policy::combine(preset, prepared.callee.requirement());
         Ok(match (verdict, &prepared.call.asked) {
             (policy::Verdict::Deny, _) => Judged::Over(denied("The policy does not allow this call.")),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 use moongate_core::{Agent, CallSettings};
 use moongate_protocol::{AgentName, ModelName, PolicyPreset};
 use moongate_providers::{DEMO_MODEL, ProviderConfig};
+use moongate_tools::Settings;
 
 use super::{
     Agents,
@@ -37,7 +38,14 @@ const USUAL_MODELS: &[(&str, &str)] = &[
 
 impl Reading<'_> {
     /// Who answers, and who answers when nobody is named.
-    pub(crate) fn agents(&mut self, file: &File, providers: &[ProviderConfig]) -> Option<Agents> {
+    pub(crate) fn agents(
+        &mut self,
+        file: &File,
+        providers: &[ProviderConfig],
+        tools: Settings,
+    ) -> Option<Agents> {
+        let known: Vec<_> =
+            moongate_tools::built_in(&tools).iter().map(|tool| tool.spec().name.clone()).collect();
         let policy = file.policy.default.unwrap_or(PolicyPreset::Ask);
         let mut by_name = BTreeMap::new();
         let usual = BTreeMap::from([(DEFAULT_AGENT.to_owned(), AgentTable::default())]);
@@ -51,14 +59,15 @@ impl Reading<'_> {
             let is_default = default.as_ref() == Some(&agent_name);
             if let Some(agent) = self.agent(&agent_name, table, providers, is_default) {
                 let delegates = self.delegates(name, &table.delegates, tables);
-                let agent = Agent { policy: table.policy.unwrap_or(policy), delegates, ..agent };
+                let tools = self.agent_tools(name, &table.tools, &known);
+                let agent = Agent { policy: table.policy.unwrap_or(policy), delegates, tools, ..agent };
                 by_name.insert(agent_name, Arc::new(agent));
             }
         }
         let default = default?;
         let is_demo = by_name.get(&default).is_some_and(|agent| agent.model.as_str() == DEMO_MODEL)
             && providers.is_empty();
-        Some(Agents { by_name, default, is_demo })
+        Some(Agents { by_name, default, is_demo, tools })
     }
 
     /// The agents one may hand tasks to: others that there are.
@@ -113,9 +122,6 @@ impl Reading<'_> {
         is_default: bool,
     ) -> Option<Agent> {
         let here = name.as_str();
-        for tool in &table.tools {
-            self.fault(&["agents", here, "tools"], format!("there is no tool named {tool:?}"));
-        }
         if table.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             self.fault(&["agents", here, "temperature"], "it has to be 0 to 2");
         }

@@ -41,8 +41,9 @@ impl Reading<'_> {
         let spending = self.spending(&file.spend);
         let prices = self.prices(&file.prices);
         let providers = self.providers(&file);
-        let agents = self.agents(&file, &providers);
         let data = self.data();
+        let tools = data.as_deref().map(|data| self.tools(&file.tools, data));
+        let agents = tools.and_then(|tools| self.agents(&file, &providers, tools));
         let store = file.store.path.clone().or_else(|| data.clone());
         Some(Config {
             texts: Texts::default(),
@@ -92,7 +93,7 @@ impl Reading<'_> {
     }
 
     fn refuse_unbuilt(&mut self, file: &File) {
-        let unbuilt = [("tools", &file.tools), ("mcp", &file.mcp)];
+        let unbuilt = [("mcp", &file.mcp)];
         for (section, tables) in unbuilt {
             for name in tables.keys() {
                 let message = format!("[{section}.{name}] is not built yet: take it out");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::{
     limits::LimitsTable,
     spend::{ScopeTable, SpendTable},
+    tools::ToolsTable,
 };
 use crate::cli::LogFormat;
 
@@ -29,9 +30,8 @@ pub(crate) struct File {
     pub(crate) agents: BTreeMap<String, AgentTable>,
     /// What agents may do that do not say it themselves.
     pub(crate) policy: PolicyTable,
-    /// Tools. Not built yet: has to be empty.
-    #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
-    pub(crate) tools: BTreeMap<String, toml::Value>,
+    /// The built-in tools.
+    pub(crate) tools: ToolsTable,
     /// MCP servers. Not built yet: has to be empty.
     #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
     pub(crate) mcp: BTreeMap<String, toml::Value>,
@@ -215,7 +215,7 @@ pub(crate) struct AgentTable {
     pub(crate) system: Option<String>,
     /// A file that holds the system prompt; relative to the configuration file.
     pub(crate) system_file: Option<PathBuf>,
-    /// The tools it may use.
+    /// The tools it may use, by name; `*` for all there are.
     pub(crate) tools: Vec<String>,
     /// The agents it may hand tasks to, each in a session of its own.
     pub(crate) delegates: Vec<String>,

@@ -15,6 +15,7 @@ mod spend;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod tools;
 
 use std::{
     collections::BTreeMap,
@@ -103,6 +104,8 @@ pub(crate) struct Agents {
     pub(crate) default: AgentName,
     /// No model is configured: the built-in one answers.
     pub(crate) is_demo: bool,
+    /// Where and how their tools work.
+    pub(crate) tools: moongate_tools::Settings,
 }
 
 /// How much is logged, and how.
@@ -180,6 +183,7 @@ pub(crate) fn data_folder(place: &Place, env: &Environment) -> Outcome<PathBuf> 
 fn make_absolute(file: &mut File, folder: &Path) {
     let fix = |path: &mut PathBuf| *path = folder.join(&*path);
     file.store.path.iter_mut().for_each(fix);
+    file.tools.workspace.iter_mut().for_each(fix);
     for tls in file.server.tls.iter_mut() {
         fix(&mut tls.cert);
         fix(&mut tls.key);

@@ -3,6 +3,7 @@
 use moongate_protocol::PolicyPreset;
 use moongate_providers::ProviderConfig;
 use moongate_server::Setting;
+use moongate_tools::WorkspaceSettings;
 
 use super::{Config, document::Document, fault::Faults, spend};
 use crate::cli::LogFormat;
@@ -19,6 +20,7 @@ pub(crate) fn settings(config: &Config) -> Vec<Setting> {
         list.provider(provider);
     }
     list.agents();
+    list.tools();
     list.doors();
     list.limits();
     list.spending();
@@ -100,12 +102,23 @@ impl List<'_> {
         }
     }
 
+    fn tools(&mut self) {
+        let workspace = match &self.config.agents.tools.workspace {
+            WorkspaceSettings::Shared(path) => quoted(path.display()),
+            WorkspaceSettings::PerSession(path) => quoted(format!("{}/SESSION", path.display())),
+        };
+        self.add("tools.workspace", workspace);
+    }
+
     fn agents(&mut self) {
         for (name, agent) in &self.config.agents.by_name {
             let name = name.as_str();
             self.add_at(&["agents", name, "model"], quoted(&agent.model));
             if !agent.fallbacks.is_empty() {
                 self.add_at(&["agents", name, "fallbacks"], list_of(&agent.fallbacks));
+            }
+            if !agent.tools.is_empty() {
+                self.add_at(&["agents", name, "tools"], list_of(&agent.tools));
             }
             if !agent.delegates.is_empty() {
                 self.add_at(&["agents", name, "delegates"], list_of(&agent.delegates));

@@ -158,7 +158,7 @@ model = "nowhere/x"
 temperature = 9.0
 fallbacks = ["gpt"]
 [agents.b]
-tools = ["shell"]
+tools = ["no_such_tool"]
 program = "ouroboros"
 [doors.oxios]
 listen = true
