@@ -17,7 +17,7 @@ use crate::{
     ActivityFollower, Caller, Catalog, Ids, Limits, ListQuery, Refusal, Scope, Store,
     activity::Activity,
     expiry::Expiries,
-    ledger::{Ledger, day_began},
+    ledger::Ledger,
     limits::{InForce, UPLOAD_WAIT},
     session::Slot,
     shutdown::Shutdown,
@@ -139,12 +139,12 @@ impl Gateway {
     pub fn new(parts: Parts) -> Self {
         let shared = Arc::new(Shared {
             turns: Turns::new(&parts.limits),
+            ledger: Arc::new(Ledger::new(Arc::clone(&parts.store))),
             store: parts.store,
             ids: parts.ids,
             limits: InForce::new(parts.limits),
             tasks: TaskTracker::new(),
             activity: Activity::new(),
-            ledger: Arc::default(),
             expiries: Expiries::default(),
             broken_off: AtomicBool::new(false),
             shutdown: Shutdown::default(),
@@ -156,17 +156,13 @@ impl Gateway {
         Self { shared }
     }
 
-    /// Takes up what earlier processes left: what was spent today, turns without an end and inputs that wait.
+    /// Takes up what earlier processes left: turns without an end and inputs that wait.
     /// Returns how many sessions were taken up. Comes before anything else is asked of the gateway.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn recover(&self) -> Result<usize, Refusal> {
         let shared = &self.shared;
-        if !shared.ledger.is_loaded() {
-            let now = shared.ids.now();
-            shared.ledger.load(now, shared.store.spent(day_began(now)).await?);
-        }
         let unfinished = shared.store.unfinished().await?;
         for session in &unfinished {
             match self.open(*session).await {

@@ -1,13 +1,15 @@
-//! What was spent today, in memory: read from the store once, then kept up with every model call that is on disk.
+//! What was spent today, in memory: read from the store when a limit first asks for it, then kept up with every model
+//! call that is on disk.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use moongate_protocol::{AgentName, Namespace, Principal, Tenant, Timestamp};
+use tokio::sync::{RwLock, RwLockReadGuard};
 
-use crate::{Spent, SpentRow};
+use crate::{Bill, Spent, SpentRow, Store, StoreError};
 
 /// Milliseconds of a UTC day.
 const DAY: i64 = 24 * 3600 * 1000;
@@ -26,54 +28,81 @@ pub(crate) enum Account {
 }
 
 /// The sums of one UTC day. Only this process writes, so that they are what the store would say.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Sums>);
+pub(crate) struct Ledger {
+    store: Arc<dyn Store>,
+    /// Shared by those who write bills, so that the sums are read when each bill is on disk and noted, or neither.
+    bills: RwLock<()>,
+    /// None before they were first asked for: the store has everything.
+    sums: Mutex<Option<Sums>>,
+}
+
+/// The right to write bills, which have to be noted with it.
+pub(crate) struct Billing<'a> {
+    ledger: &'a Ledger,
+    _shared: RwLockReadGuard<'a, ()>,
+}
 
 #[derive(Debug, Default)]
 struct Sums {
     /// Days since the Unix epoch.
     day: i64,
     accounts: HashMap<(Tenant, Account), Spent>,
-    /// What earlier processes spent is in them.
-    is_loaded: bool,
 }
 
 /// When the UTC day of a time began.
-pub(crate) fn day_began(at: Timestamp) -> Timestamp {
+fn day_began(at: Timestamp) -> Timestamp {
     Timestamp::from_millis(at.as_millis().div_euclid(DAY) * DAY)
 }
 
 impl Ledger {
-    /// Whether what earlier processes spent today is known.
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.sums().is_loaded
+    /// A ledger of what this store holds, none of it read yet: a node without limits by day never reads it.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, bills: RwLock::default(), sums: Mutex::default() }
     }
 
-    /// Takes in what earlier processes spent since the day of `now` began.
-    pub(crate) fn load(&self, now: Timestamp, rows: Vec<SpentRow>) {
-        let mut sums = self.sums();
-        for row in rows {
+    /// Reads what was spent since the day of `now` began, unless that was done before.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn read(&self, now: Timestamp) -> Result<(), StoreError> {
+        if self.sums().is_some() {
+            return Ok(());
+        }
+        let _alone = self.bills.write().await;
+        if self.sums().is_some() {
+            return Ok(());
+        }
+        let mut sums = Sums::default();
+        for row in self.store.spent(day_began(now)).await? {
             sums.add(now, row);
         }
-        sums.is_loaded = true;
+        *self.sums() = Some(sums);
+        Ok(())
     }
 
-    /// Takes in what was spent at `at`.
-    pub(crate) fn note(&self, at: Timestamp, row: SpentRow) {
-        self.sums().add(at, row);
+    /// Has to be held while bills are written to the store, and until they are noted.
+    pub(crate) async fn billing(&self) -> Billing<'_> {
+        Billing { ledger: self, _shared: self.bills.read().await }
     }
 
-    /// What was spent on the day of `now`. A clock that was set back does not give anything back.
+    /// What was spent on the day of `now`, when it was read. A clock that was set back does not give anything back.
     pub(crate) fn today(&self, now: Timestamp, tenant: &Tenant, account: Account) -> Spent {
         let sums = self.sums();
-        if day_of(now) > sums.day {
-            return Spent::default();
-        }
-        sums.accounts.get(&(tenant.clone(), account)).copied().unwrap_or_default()
+        let today = sums.as_ref().filter(|sums| day_of(now) <= sums.day);
+        today.and_then(|sums| sums.accounts.get(&(tenant.clone(), account))).copied().unwrap_or_default()
     }
 
-    fn sums(&self) -> MutexGuard<'_, Sums> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sums(&self) -> MutexGuard<'_, Option<Sums>> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Billing<'_> {
+    /// Takes in bills that are on disk.
+    pub(crate) fn note(self, bills: Vec<Bill>) {
+        if let Some(sums) = self.ledger.sums().as_mut() {
+            bills.into_iter().for_each(|bill| sums.add(bill.call.at, bill.spent()));
+        }
     }
 }
 

@@ -130,6 +130,11 @@ impl Spending {
         day(&self.everywhere.day, Account::Everything, "of the server for today")
     }
 
+    /// Whether any limit by day counts for a spender.
+    pub(crate) fn looks_at_days(&self, spender: Spender<'_>) -> bool {
+        !self.caller.is_endless() || self.on(spender).any(|limits| !limits.day.is_endless())
+    }
+
     /// What the turn has left for others to spend. Limits by day are everybody's, and looked at by each.
     pub(crate) fn left(&self, spender: Spender<'_>, so_far: SoFar) -> Allowance {
         let given = left(spender.given, so_far.turn);

@@ -68,9 +68,12 @@ impl Log {
     pub(super) async fn commit(&self, draft: Append) -> Result<(), Stop> {
         let records = draft.records.clone();
         let bills = bills(&draft);
-        self.slot.store().append(draft).await.map_err(Stop::Failed)?;
-        for bill in bills {
-            self.shared.ledger.note(bill.call.at, bill.spent());
+        if bills.is_empty() {
+            self.slot.store().append(draft).await.map_err(Stop::Failed)?;
+        } else {
+            let billing = self.shared.ledger.billing().await;
+            self.slot.store().append(draft).await.map_err(Stop::Failed)?;
+            billing.note(bills);
         }
         self.publish(&records);
         self.note(&records).await;

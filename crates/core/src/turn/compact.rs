@@ -57,7 +57,7 @@ impl Turn {
         for halvings in 0..=COMPACT_HALVINGS {
             match self.report(Vec::new(), Then::Compact { halvings }).await? {
                 Verdict::Compact(Some(range), spent) => {
-                    if let Err(fault) = self.may_spend(spent) {
+                    if let Err(fault) = self.may_spend(spent).await {
                         self.fail(Vec::new(), fault).await?;
                         return Err(Over);
                     }

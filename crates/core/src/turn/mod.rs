@@ -119,7 +119,7 @@ impl Turn {
                     continue;
                 }
             }
-            if let Err(fault) = self.may_spend(work.spent) {
+            if let Err(fault) = self.may_spend(work.spent).await {
                 return self.fail(Vec::new(), fault).await;
             }
             work = match self.call_model(&model, work, committed.take(), deadline).await? {

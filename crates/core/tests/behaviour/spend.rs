@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use moongate_core::{Allowance, Beginning, Caller, NewSession, Price, SessionHandle, SpendLimits, Spending};
 use moongate_protocol::{Envelope, ErrorCode, Event, MicroUsd, SessionId};
-use moongate_testkit::{Client, MODEL, Script, ScriptedModel, Setup, TestGateway, bob, caller, log_of, says};
+use moongate_testkit::{
+    Client, Gate, MODEL, Script, ScriptedModel, Setup, Step, TestGateway, bob, caller, log_of, says,
+};
 use serde_json::json;
 
 use crate::{tools::look, turn_failed};
@@ -129,6 +131,54 @@ async fn a_caller_has_a_days_share_that_a_restart_does_not_renew() {
     say(&kit.session().await).await;
     kit.clock().jump(-24 * 3600 * 1000);
     assert!(is_over_budget(&say(&kit.session().await).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_set_while_the_server_runs_counts_what_was_spent_before() {
+    let mut kit = start(Spending::default()).await;
+    say(&kit.session().await).await;
+    kit.restart().await;
+    say(&kit.session().await).await;
+    let set = |allowance| {
+        let mut catalog = moongate_core::Catalog::clone(&kit.gateway().catalog());
+        catalog.spending = day(allowance);
+        kit.gateway().set_catalog(catalog);
+    };
+    set(calls(2));
+    assert!(is_over_budget(&say(&kit.session().await).await));
+    set(calls(3));
+    assert!(!is_over_budget(&say(&kit.session().await).await));
+    assert!(is_over_budget(&say(&kit.session().await).await));
+}
+
+/// The first look at the day's sum comes while another call's bill is on its way to the disk.
+#[tokio::test(start_paused = true)]
+async fn a_bill_on_its_way_to_the_disk_is_counted_once() {
+    let kit = start(Spending::default()).await;
+    let (answer, disk) = (Gate::new(), Gate::new());
+    kit.model().push([Script::new().step(Step::Gate(answer.clone())).text("one").usage(10, 2).end()]);
+    let set = |spending| {
+        let mut catalog = moongate_core::Catalog::clone(&kit.gateway().catalog());
+        catalog.spending = spending;
+        kit.gateway().set_catalog(catalog);
+    };
+    let (one, two) = (kit.session().await, kit.session().await);
+    let mut client = Client::new(one.follow_live());
+    one.submit(says("hi")).await.unwrap();
+    answer.reached().await;
+    set(day(calls(1)));
+    kit.store().hold(Some(disk.clone()));
+    answer.open();
+    disk.reached().await;
+    let mut other = Client::new(two.follow_live());
+    let submitted = tokio::spawn(async move { two.submit(says("hi")).await.map(|_| two) });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    disk.open();
+    submitted.await.unwrap().unwrap();
+    assert!(!is_over_budget(&client.until_turn_ends().await));
+    assert!(is_over_budget(&other.until_turn_ends().await), "the other's call is on disk");
+    set(day(calls(2)));
+    assert!(!is_over_budget(&say(&kit.session().await).await), "it was one call");
 }
 
 #[tokio::test(start_paused = true)]
