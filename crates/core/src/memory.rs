@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Most bytes of events one read returns, as long as it returns one event.
-const MAX_READ_BYTES: usize = 4 << 20;
+const MAX_READ_BYTES: usize = 1 << 20;
 
 /// A store that forgets everything when it is dropped.
 #[derive(Debug, Default)]

@@ -14,8 +14,9 @@ use crate::{
     prepare::{int, number, shared},
 };
 
-/// Most bytes of events one read returns, unless one append alone has more.
-const MAX_READ_BYTES: usize = 4 << 20;
+/// Most bytes of events one read returns, unless one append alone has more: a client that takes nothing holds what was
+/// read for it, and what its door made of that.
+const MAX_READ_BYTES: usize = 1 << 20;
 /// The columns [`session_row`] reads.
 pub(crate) const SESSION_COLUMNS: &str = "s.tenant, s.door, s.epoch, s.head, s.view";
 

@@ -145,8 +145,13 @@ impl Scribe {
 
     /// Everything the store has of the session, as JSON.
     pub async fn read_all(&self, store: &dyn Store) -> Vec<String> {
-        let records = store.read(self.id, Seq::ZERO, usize::MAX).await.unwrap();
-        records.iter().map(|record| String::from_utf8(record.json().to_vec()).unwrap()).collect()
+        let (mut log, mut after) = (Vec::new(), Seq::ZERO);
+        loop {
+            let records = store.read(self.id, after, usize::MAX).await.unwrap();
+            let Some(last) = records.last() else { return log };
+            after = last.position().seq;
+            log.extend(records.iter().map(|record| String::from_utf8(record.json().to_vec()).unwrap()));
+        }
     }
 }
 

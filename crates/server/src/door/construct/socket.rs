@@ -59,9 +59,9 @@ pub(super) async fn run(door: Door<Construct>, opening: Opening, socket: Socket<
     let pulse = Pulse::new(door.settings.timing);
     let chat = Chat::nowhere(opening.id.clone(), door.app().gateway().catalog().default_agent.clone());
     let (can, backlog) = (Capabilities::default(), Backlog::new());
-    let below = Below::new(Kin::new(door.app().gateway().clone(), (**socket.caller()).clone()));
+    let below = Below::new(Kin::new(door.app().gateway().clone(), socket.caller().clone()));
     let mut line = Line { socket, door, chat, can, pulse, below, observer: None, backlog };
-    let ending = match line.open(opening).await {
+    let ending = match Box::pin(line.open(opening)).await {
         Ok(()) => line.live().await,
         Err(ending) => ending,
     };
@@ -78,7 +78,7 @@ impl Line {
         let opening = Opening { id, ..opening };
         // What waited belongs to the session before.
         self.backlog.clear();
-        self.below = Below::new(Kin::new(self.door.app().gateway().clone(), (*caller).clone()));
+        self.below = Below::new(Kin::new(self.door.app().gateway().clone(), caller.clone()));
         let agent = match self.door.agent(&caller, opening.agent.as_deref()) {
             Ok(agent) => Some(agent),
             // An existing session has its own.
@@ -163,10 +163,10 @@ impl Line {
                     Err(error) => self.lost(&error),
                 },
                 happening = watch(&mut self.observer), if flows => {
-                    self.observed(happening).await;
+                    Box::pin(self.observed(happening)).await;
                     Ok(())
                 }
-                () = is_due => self.tick().await,
+                () = is_due => Box::pin(self.tick()).await,
             };
             if let Err(ending) = done {
                 return ending;
@@ -177,7 +177,7 @@ impl Line {
     /// Tells the client of news of the session.
     async fn news(&mut self, told: &mut Vec<Told>) -> Result<(), Ending> {
         if self.chat.attached.is_none() {
-            return self.attach().await;
+            return Box::pin(self.attach()).await;
         }
         let deleted = told.iter().any(|told| told.word == Word::SessionDeleted);
         let replay_to = self.chat.attached.as_ref().map_or(0, |attached| attached.replay_to);

@@ -11,14 +11,15 @@ use super::{
     chat::Key,
     fault::{Code, Fault},
 };
-use crate::{door::shared::outbox::Outgoing, strict};
+use crate::{
+    door::shared::outbox::{FRAME_BYTES, MERGED_BYTES, Outgoing},
+    strict,
+};
 
 /// Longest `request_id`, in bytes.
 const REQUEST_ID_BYTES: usize = 128;
 /// The largest number orra's clients read.
 const MOST_TOKENS: u64 = u32::MAX as u64;
-/// About what a frame takes besides its texts, in bytes.
-const FRAME_BYTES: usize = 256;
 
 /// What a client asks for. Fields it does not know are passed over.
 #[derive(Debug, Deserialize)]
@@ -245,17 +246,20 @@ impl Outgoing for Frame {
     }
 
     fn merge(&mut self, next: &Self) -> bool {
+        let fit = |into: &str, from: &str| into.len() + from.len() <= MERGED_BYTES;
         let same = self.about.turn_id == next.about.turn_id
             && self.about.namespace == next.about.namespace
             && self.about.replay == next.about.replay;
         match (&mut self.what, &next.what) {
             (What::TextDelta { content, offset }, What::TextDelta { content: more, offset: at })
-                if same && *offset + content.len() as u64 == *at =>
+                if same && *offset + content.len() as u64 == *at && fit(content, more) =>
             {
                 content.push_str(more);
                 true
             }
-            (What::ReasoningDelta { content }, What::ReasoningDelta { content: more }) if same => {
+            (What::ReasoningDelta { content }, What::ReasoningDelta { content: more })
+                if same && fit(content, more) =>
+            {
                 content.push_str(more);
                 true
             }

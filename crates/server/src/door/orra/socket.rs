@@ -125,7 +125,7 @@ enum Step {
 
 impl Line {
     fn new(door: Door<Orra>, ext: Extensions, socket: Socket<Frame>) -> Self {
-        let kin = Kin::new(door.app().gateway().clone(), (**socket.caller()).clone());
+        let kin = Kin::new(door.app().gateway().clone(), socket.caller().clone());
         let follows = Follows::new(door.app().clone(), ext, kin);
         Self { door, socket, follows, again: FuturesUnordered::new(), bad_frames: 0 }
     }

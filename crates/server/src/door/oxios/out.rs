@@ -8,12 +8,7 @@ use super::{
     frames::{Body, Framed, Reasoning, Word, encode},
     ids::Uuid,
 };
-use crate::door::shared::outbox::Outgoing;
-
-/// About what a frame weighs besides its text, in bytes.
-const FRAME_BYTES: usize = 256;
-/// Longest text one frame is made of, in bytes.
-const MERGED_BYTES: usize = 64 << 10;
+use crate::door::shared::outbox::{FRAME_BYTES, MERGED_BYTES, Outgoing};
 
 /// Something on its way to one socket.
 #[derive(Debug)]

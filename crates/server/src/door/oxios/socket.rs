@@ -88,7 +88,8 @@ pub(super) struct Line {
     pub(super) options: Options,
     backlog: Backlog<Out>,
     followings: Followings<SessionId>,
-    pub(super) watches: HashMap<SessionId, Watch>,
+    /// Each in a box: a table keeps more places than it uses.
+    pub(super) watches: HashMap<SessionId, Box<Watch>>,
     current: Current,
     /// The session a message without one opened, and when.
     opened: Option<(Instant, SessionHandle)>,
@@ -175,7 +176,7 @@ impl Line {
     /// Follows a session in place of how it was followed before.
     pub(super) fn watch(&mut self, (id, resync): (Arc<str>, bool), fold: Following, follower: Follower) {
         let session = fold.session();
-        self.watches.insert(session, Watch { fold, id, resync });
+        self.watches.insert(session, Box::new(Watch { fold, id, resync }));
         self.followings.follow(session, follower);
     }
 

@@ -1,13 +1,18 @@
 //! The sessions that agents begin for the sessions a socket follows, and for those in turn.
 
-use std::{collections::VecDeque, mem, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, mem, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use moongate_core::{Caller, Follower, Frame, FrameBody, Gateway};
+use moongate_core::{Follower, Frame, FrameBody, Gateway};
 use moongate_protocol::{DelegationStarted, Envelope, Event, SessionId};
+use tokio::time::timeout;
+
+use crate::caller::Authenticated;
 
 /// Sessions of this kind that one socket follows at once; of more it is told only what their parents say.
 const FOLLOWED: usize = 64;
+/// How long a session that was written down may take to begin. One that takes longer is told of by its parent only.
+const BEGINS: Duration = Duration::from_secs(30);
 /// Sessions that are remembered, so that none is followed twice.
 const REMEMBERED: usize = 1024;
 
@@ -33,13 +38,13 @@ type Step = Pin<Box<dyn Future<Output = Option<Relative>> + Send>>;
 /// The sessions of this kind that are followed, each to the end of its task.
 pub(crate) struct Kin {
     gateway: Gateway,
-    caller: Caller,
+    caller: Authenticated,
     steps: FuturesUnordered<Step>,
     met: VecDeque<SessionId>,
 }
 
 impl Kin {
-    pub(crate) fn new(gateway: Gateway, caller: Caller) -> Self {
+    pub(crate) fn new(gateway: Gateway, caller: Authenticated) -> Self {
         Self { gateway, caller, steps: FuturesUnordered::new(), met: VecDeque::new() }
     }
 
@@ -55,7 +60,8 @@ impl Kin {
         let (gateway, caller, child) = (self.gateway.clone(), self.caller.clone(), Arc::new(started.clone()));
         self.steps.push(Box::pin(async move {
             // One that the caller may not see is none of its.
-            let follower = gateway.begun(&caller, child.child).await.ok()?.follow(None);
+            let begun = timeout(BEGINS, gateway.begun(&caller, child.child)).await.ok()?.ok()?;
+            let follower = begun.follow(None);
             follow(Relative { root, child, follower, frames: Vec::new() }).await
         }));
     }

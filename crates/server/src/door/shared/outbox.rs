@@ -4,6 +4,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+/// About what a frame weighs besides its text, in bytes.
+pub(crate) const FRAME_BYTES: usize = 256;
+/// Longest text that pieces are made one of, in bytes: a text that grew to more would be copied at each step, and take
+/// twice the room it needs.
+pub(crate) const MERGED_BYTES: usize = 64 << 10;
+
 /// A frame on its way to a client.
 pub(crate) trait Outgoing: Send + 'static {
     /// Bytes it takes while it waits.

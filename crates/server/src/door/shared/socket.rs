@@ -4,6 +4,7 @@ use std::{future::poll_fn, time::Duration};
 
 use axum::{extract::Request, response::Response};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use moongate_core::Frame;
@@ -208,15 +209,18 @@ impl<F: Outgoing> Socket<F> {
         }
     }
 
-    /// Writes what waits, says why it ends, and ends.
-    pub(crate) async fn close(mut self, code: CloseCode, reason: &'static str) {
-        let slow = self.slow;
-        if slow {
-            self.life.app().metrics().stalled.add();
-            self.wire.outbox().clear();
-        }
-        let goodbye = self.wire.close(code, reason);
-        drop(timeout(if slow { SLOW_GRACE } else { CLOSE_GRACE }, goodbye).await);
+    /// Writes what waits, says why it ends, and ends. Boxed: a socket that lives does not carry the room its end
+    /// takes.
+    pub(crate) fn close(mut self, code: CloseCode, reason: &'static str) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let slow = self.slow;
+            if slow {
+                self.life.app().metrics().stalled.add();
+                self.wire.outbox().clear();
+            }
+            let goodbye = self.wire.close(code, reason);
+            drop(timeout(if slow { SLOW_GRACE } else { CLOSE_GRACE }, goodbye).await);
+        })
     }
 
     fn hear(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Option<Heard> {

@@ -97,7 +97,7 @@ struct Talk {
     door: Door<Openai>,
     socket: Socket<Bytes>,
     waiting: VecDeque<Utf8Bytes>,
-    telling: Option<Telling>,
+    telling: Option<Box<Telling>>,
     /// The last response, where it is not stored: the next request may go on from it.
     held: Option<Held>,
 }
@@ -116,7 +116,10 @@ impl Talk {
     async fn live(mut self) {
         let mut frames = Vec::new();
         let end = loop {
-            if let Err(end) = self.begin_next().await {
+            if self.telling.is_none()
+                && !self.waiting.is_empty()
+                && let Err(end) = Box::pin(self.begin_next()).await
+            {
                 break end;
             }
             let more = async {
@@ -165,7 +168,7 @@ impl Talk {
         while self.telling.is_none() {
             let Some(text) = self.waiting.pop_front() else { return Ok(()) };
             match self.begin(&text).await {
-                Ok(telling) => self.telling = Some(telling),
+                Ok(telling) => self.telling = Some(Box::new(telling)),
                 Err(fault) => self.wrong(&fault)?,
             }
         }

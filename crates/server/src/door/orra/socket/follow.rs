@@ -39,7 +39,8 @@ pub(super) struct Follows {
     ext: Extensions,
     kin: Kin,
     followings: Followings<SessionId>,
-    sessions: HashMap<SessionId, Followed>,
+    /// Each in a box: a table keeps more places than it uses.
+    sessions: HashMap<SessionId, Box<Followed>>,
     /// Inputs whose turns have to begin in time.
     timers: FuturesUnordered<Wait<(SessionHandle, InputId)>>,
     /// Inputs that are being taken back.
@@ -87,7 +88,7 @@ impl Follows {
         let questions = match live {
             Some(follower) if !self.sessions.contains_key(&session.id()) => {
                 self.followings.follow(session.id(), follower);
-                self.sessions.insert(session.id(), Followed::new(name.as_str(), Fold::default()));
+                self.sessions.insert(session.id(), Box::new(Followed::new(name.as_str(), Fold::default())));
                 Vec::new()
             }
             _ => self.attend(name, &session, Some(before)).await?,
@@ -115,7 +116,7 @@ impl Follows {
         followed.fold.delegated().for_each(|started| self.kin.meet(id, started));
         let questions = followed.questions(self.now(), |_| true);
         self.followings.follow(id, session.follow(Some(after)));
-        self.sessions.insert(id, followed);
+        self.sessions.insert(id, Box::new(followed));
         Ok(questions)
     }
 
@@ -162,7 +163,7 @@ impl Follows {
             vec![Frame { what, about: About { namespace: Some(name.as_str().into()), ..About::default() } }];
         frames.extend(followed.questions(self.now(), |id| now.questions().any(|open| open.approval == id)));
         self.followings.follow(id, session.follow(Some(Position { epoch: head.epoch, seq: start })));
-        self.sessions.insert(id, followed);
+        self.sessions.insert(id, Box::new(followed));
         Ok(frames)
     }
 
@@ -264,7 +265,8 @@ impl Follows {
         if is_there || self.followings.len() < WS_SUBSCRIPTIONS {
             return Ok(());
         }
-        let idle = |(_, followed): &(&SessionId, &Followed)| !followed.subscribed && followed.mine.is_empty();
+        let idle =
+            |(_, followed): &(&SessionId, &Box<Followed>)| !followed.subscribed && followed.mine.is_empty();
         let Some(id) = self.sessions.iter().find(idle).map(|(id, _)| *id) else {
             return Err(Fault::later(Code::RateLimited, Duration::from_secs(5)));
         };
