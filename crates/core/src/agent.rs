@@ -8,7 +8,7 @@ use moongate_protocol::{
 };
 
 use crate::{
-    CallSettings, Caller, Models, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox,
+    CallSettings, Caller, Models, PolicyRules, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox,
     delegate::{self, DELEGATE},
 };
 
@@ -58,11 +58,16 @@ impl Agent {
     }
 
     /// What a turn writes down about its agent.
-    pub fn snapshot(&self, model: Option<&ModelName>, policy: PolicyPreset) -> AgentSnapshot {
+    pub fn snapshot(
+        &self,
+        model: Option<&ModelName>,
+        policy: PolicyPreset,
+        rules: &PolicyRules,
+    ) -> AgentSnapshot {
         AgentSnapshot {
             agent: self.name.clone(),
             model: model.unwrap_or(&self.model).clone(),
-            policy_hash: crate::policy::hash(policy),
+            policy_hash: crate::policy::hash(policy, rules),
         }
     }
 }
@@ -80,6 +85,8 @@ pub struct Catalog {
     pub tools: Toolbox,
     /// Which of them a namespace may use.
     pub tool_policies: ToolPolicies,
+    /// Which calls run, are asked about or refused, whatever an agent's preset says.
+    pub policy_rules: Arc<PolicyRules>,
     /// What may be spent, whoever answers.
     pub spending: Spending,
 }

@@ -51,7 +51,7 @@ pub(crate) async fn begin_with(
     }
     let catalog = gateway.catalog();
     let agent = catalog.agent(&plan.created.agent)?;
-    let agent = agent.snapshot(None, agent.policy);
+    let agent = agent.snapshot(None, agent.policy, &catalog.policy_rules);
     let (ids, by, fence) = (gateway.ids(), caller.principal(), place.store.fence());
     let said = history::Writer { ids, by, agent, fence }.write(beginning.history);
     let created = Event::SessionCreated(plan.created);

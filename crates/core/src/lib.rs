@@ -68,7 +68,7 @@ pub use history::{Beginning, blob_hash};
 pub use limits::Limits;
 pub use memory::*;
 pub use model::*;
-pub use policy::{Verdict, judge};
+pub use policy::{Call, PolicyRule, PolicyRules, ReachPattern, Verdict, judge, read_call};
 pub use prune::Prune;
 pub use record::*;
 pub use refusal::Refusal;

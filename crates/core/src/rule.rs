@@ -3,7 +3,7 @@
 use moongate_protocol::{ApprovalRequested, Decision, Requirement, ToolName};
 use serde_json::Value;
 
-use crate::limits::RULE_BYTES;
+use crate::{limits::RULE_BYTES, read_call};
 
 /// What a person wants to be answered to calls like one they decided on.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,15 +24,7 @@ impl Rule {
         if text.len() > RULE_BYTES {
             return Err("the rule is too long to be kept");
         }
-        let (name, arguments) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
-        let tool = name.parse().map_err(|_| "a rule begins with a tool's name")?;
-        let arguments = match arguments.trim() {
-            "" => None,
-            json => match serde_json::from_str(json) {
-                Ok(Value::Object(fields)) => Some(Value::Object(fields)),
-                _ => return Err("after the tool's name a rule has a JSON object of arguments, or nothing"),
-            },
-        };
+        let (tool, arguments) = read_call(text)?;
         Ok(Self { decision, text: text.to_owned(), tool, arguments })
     }
 

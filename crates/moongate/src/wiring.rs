@@ -29,6 +29,7 @@ pub(crate) fn catalog(config: &Config) -> Outcome<Catalog> {
         models: Arc::new(registry),
         tools: Toolbox::new(moongate_tools::built_in(&config.agents.tools)),
         tool_policies: tool_policies(config),
+        policy_rules: Arc::clone(&config.agents.rules),
         spending: config.spending.clone(),
     })
 }

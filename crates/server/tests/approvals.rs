@@ -37,6 +37,7 @@ fn give_tools(gateway: &Gateway) -> ScriptedModels {
         models: Arc::new(models.clone()),
         tools: Toolbox::new([tool.boxed()]),
         tool_policies: ToolPolicies::default(),
+        policy_rules: Default::default(),
         spending: Spending::default(),
     });
     models

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use moongate_core::{
-    Agent, Caller, CallerLimits, Catalog, Gateway, Limits, MemoryStore, Models, NewSession, Parts, Scope,
-    Scopes, SessionHandle, SpendLimits, Spending, Store, Tool, ToolPolicies, Toolbox,
+    Agent, Caller, CallerLimits, Catalog, Gateway, Limits, MemoryStore, Models, NewSession, Parts,
+    PolicyRules, Scope, Scopes, SessionHandle, SpendLimits, Spending, Store, Tool, ToolPolicies, Toolbox,
 };
 use moongate_protocol::{Envelope, NewInput, Part, PolicyPreset, Seq, SessionId};
 
@@ -29,6 +29,8 @@ pub struct Setup {
     pub policy: PolicyPreset,
     /// Which tools a namespace may use.
     pub tool_policies: ToolPolicies,
+    /// What the operator says about calls.
+    pub policy_rules: PolicyRules,
     /// What may be spent, whoever answers.
     pub spending: Spending,
     /// What the agent may spend.
@@ -50,6 +52,7 @@ impl Default for Setup {
             tools: Vec::new(),
             policy: PolicyPreset::Full,
             tool_policies: ToolPolicies::default(),
+            policy_rules: PolicyRules::default(),
             spending: Spending::default(),
             spend: SpendLimits::default(),
             agents: Vec::new(),
@@ -244,6 +247,7 @@ fn catalog(setup: &Setup) -> Catalog {
         models: setup.providers.clone().unwrap_or_else(|| Arc::new(setup.models.clone())),
         tools: Toolbox::new(setup.tools.iter().cloned()),
         tool_policies: setup.tool_policies.clone(),
+        policy_rules: Arc::new(setup.policy_rules.clone()),
         spending: setup.spending.clone(),
     }
 }

@@ -132,7 +132,7 @@ fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Deci
             events.push(Event::TurnStarted(TurnStarted {
                 turn: context.ids.make(TurnId::new),
                 inputs: vec![id],
-                agent: agent.snapshot(model, state.policy(agent)),
+                agent: agent.snapshot(model, state.policy(agent), &context.catalog.policy_rules),
                 attempt: 1,
                 fence: context.fence.0,
             }));
@@ -158,7 +158,7 @@ fn take_in(state: &State, said: &[Said], context: &Context<'_>) -> Result<Decisi
     open_calls::check_said(state, said)?;
     check_idle(state)?;
     let agent = context.catalog.agent(&state.view().agent)?;
-    let agent = agent.snapshot(None, state.policy(agent));
+    let agent = agent.snapshot(None, state.policy(agent), &context.catalog.policy_rules);
     let writer = history::Writer { ids: context.ids, by: context.by, agent, fence: context.fence };
     Ok(Decision::only(writer.write(said.to_vec())))
 }
@@ -307,7 +307,7 @@ pub(crate) fn start_next(state: &State, context: &Context<'_>) -> Option<Event> 
     Some(Event::TurnStarted(TurnStarted {
         turn: context.ids.make(TurnId::new),
         inputs: vec![input],
-        agent: agent.snapshot(model, state.policy(agent)),
+        agent: agent.snapshot(model, state.policy(agent), &context.catalog.policy_rules),
         attempt: 1,
         fence: context.fence.0,
     }))

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Step, Then, Turn, Verdict};
 use crate::{
-    Reach, Tool, ToolResult,
+    Call, Reach, Tool, ToolResult,
     delegate::{self, DELEGATE},
     limits::PLAN_BYTES,
     plan, policy,
@@ -126,11 +126,13 @@ impl Turn {
     /// Whether a call may run. A no of the policy counts more than a person's yes, and a person's yes is for the
     /// call they were shown and no other.
     pub(super) async fn judge(&self, prepared: &Prepared) -> Step<Judged> {
-        let effect = prepared.callee.spec().effect;
-        let preset = policy::judge(self.setting.policy, effect, &prepared.reach());
-        let (verdict, requirement) = policy::combine(preset, prepared.callee.requirement());
+        let (verdict, ground) = self.policy(prepared);
+        let (verdict, requirement) = policy::combine(verdict, prepared.callee.requirement());
         Ok(match (verdict, &prepared.call.asked) {
-            (policy::Verdict::Deny, _) => Judged::Over(denied("The policy does not allow this call.")),
+            (policy::Verdict::Deny, _) => Judged::Over(denied(match ground {
+                Ground::Configured { rule } => format!("The rule {rule} does not allow this call."),
+                _ => "The policy does not allow this call.".into(),
+            })),
             (_, Some(Asked::Approved { approval, hash, .. })) => {
                 if *hash == self.hash(prepared) {
                     Judged::May(Ground::Approval { approval: *approval })
@@ -138,9 +140,28 @@ impl Turn {
                     Judged::Over(denied("Another call than this one was approved."))
                 }
             }
-            (policy::Verdict::Allow, _) => Judged::May(Ground::Policy),
+            (policy::Verdict::Allow, _) => Judged::May(ground),
             (policy::Verdict::Ask, _) => self.ask(prepared, requirement).await?,
         })
+    }
+
+    /// What the operator says about a call, and what says so. What the preset denies no rule allows.
+    fn policy(&self, prepared: &Prepared) -> (policy::Verdict, Ground) {
+        let (setting, spec, reach) = (&self.setting, prepared.callee.spec(), prepared.reach());
+        let preset = policy::judge(setting.policy, spec.effect, &reach);
+        let call = Call {
+            tool: &spec.name,
+            reach: &reach,
+            agent: &setting.agent.name,
+            namespace: &setting.namespace,
+            author: &setting.author,
+        };
+        match setting.catalog.policy_rules.decide(call) {
+            Some(rule) if preset != policy::Verdict::Deny => {
+                (rule.verdict, Ground::Configured { rule: rule.name.clone() })
+            }
+            _ => (preset, Ground::Policy),
+        }
     }
 
     async fn ask(&self, prepared: &Prepared, requirement: Requirement) -> Step<Judged> {

@@ -190,7 +190,7 @@ async fn check_asked(kit: &TestGateway, log: &[Envelope]) -> Result<(), TestCase
                 }
                 Ground::AutoApproval => prop_assert!(auto && called.tool.as_str() == "ask"),
                 Ground::Policy => prop_assert!(["read", "send"].contains(&called.tool.as_str())),
-                Ground::Rule { .. } => prop_assert!(false, "nobody made a rule"),
+                Ground::Rule { .. } | Ground::Configured { .. } => prop_assert!(false, "nobody made a rule"),
             },
             _ => {}
         }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use moongate_core::{Limits, PromptMessage, ToolResult, limits::TOOL_OUTPUT_SHOWN_BYTES};
+use moongate_core::{
+    Limits, PolicyRule, PolicyRules, PromptMessage, ReachPattern, ToolResult, Verdict,
+    limits::TOOL_OUTPUT_SHOWN_BYTES,
+};
 use moongate_protocol::{
-    DeltaKind, Effect, ErrorCode, Event, Part, PolicyPreset, StopReason, ToolFinished, ToolOutcome,
+    DeltaKind, Effect, ErrorCode, Event, Ground, Part, PolicyPreset, StopReason, ToolFinished, ToolOutcome,
 };
 use moongate_testkit::{Client, Gate, Script, ScriptedTool, Setup, TestGateway, says};
 use serde_json::json;
@@ -203,4 +206,42 @@ async fn a_tool_has_a_longest_time_and_its_output_a_longest_form() {
     assert!(told[1].1.len() < TOOL_OUTPUT_SHOWN_BYTES + 100 && told[1].1.contains("more bytes"));
     let cut: Vec<bool> = finished(&client).iter().map(|finished| finished.truncated).collect();
     assert_eq!(cut, [true, false]);
+}
+
+fn configured(name: &str, verdict: Verdict, tool: &str) -> PolicyRule {
+    PolicyRule {
+        name: name.into(),
+        verdict,
+        tools: vec![tool.into()],
+        agents: Vec::new(),
+        namespaces: Vec::new(),
+        callers: Vec::new(),
+        reach: ReachPattern::Anything,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operators_rule_decides_and_is_named_where_it_did() {
+    let rules = PolicyRules::new([
+        configured("writing is fine", Verdict::Allow, "write"),
+        configured("nobody looks", Verdict::Deny, "look"),
+    ]);
+    let write = || ScriptedTool::new("write", Effect::Effect);
+    let setup = |policy| Setup { policy, policy_rules: rules.clone(), ..Setup::default() };
+    let script = || Script::calls(&[("write", json!({})), ("look", json!({}))]);
+
+    let kit = setup(PolicyPreset::Ask).tool(write()).tool(look()).start().await;
+    let client = one_turn(&kit, script()).await;
+    let called = client.view.events.iter().find_map(|envelope| match &envelope.event {
+        Event::ToolCalled(called) => Some(called.ground.clone()),
+        _ => None,
+    });
+    assert_eq!(called, Some(Ground::Configured { rule: "writing is fine".into() }));
+    let told = "The rule nobody looks does not allow this call.".to_owned();
+    assert_eq!(results(&kit), [(false, "done".into()), (true, told.clone())]);
+
+    // What a preset denies no rule allows.
+    let kit = setup(PolicyPreset::ReadOnly).tool(write()).tool(look()).start().await;
+    one_turn(&kit, script()).await;
+    assert_eq!(results(&kit), [(true, "The policy does not allow this call.".into()), (true, told)]);
 }

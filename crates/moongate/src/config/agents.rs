@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use moongate_core::{Agent, CallSettings};
+use moongate_core::{Agent, CallSettings, Toolbox};
 use moongate_protocol::{AgentName, ModelName, PolicyPreset};
 use moongate_providers::{DEMO_MODEL, ProviderConfig};
 use moongate_tools::Settings;
@@ -44,8 +44,9 @@ impl Reading<'_> {
         providers: &[ProviderConfig],
         tools: Settings,
     ) -> Option<Agents> {
-        let known: Vec<_> =
-            moongate_tools::built_in(&tools).iter().map(|tool| tool.spec().name.clone()).collect();
+        let built_in = moongate_tools::built_in(&tools);
+        let rules = self.policy_rules(&file.policy.rules, &Toolbox::new(built_in.iter().cloned()));
+        let known: Vec<_> = built_in.iter().map(|tool| tool.spec().name.clone()).collect();
         let policy = file.policy.default.unwrap_or(PolicyPreset::Ask);
         let mut by_name = BTreeMap::new();
         let usual = BTreeMap::from([(DEFAULT_AGENT.to_owned(), AgentTable::default())]);
@@ -67,7 +68,7 @@ impl Reading<'_> {
         let default = default?;
         let is_demo = by_name.get(&default).is_some_and(|agent| agent.model.as_str() == DEMO_MODEL)
             && providers.is_empty();
-        Some(Agents { by_name, default, is_demo, tools })
+        Some(Agents { by_name, default, is_demo, rules, tools })
     }
 
     /// The agents one may hand tasks to: others that there are.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     limits::LimitsTable,
+    policy::PolicyTable,
     spend::{ScopeTable, SpendTable},
     tools::ToolsTable,
 };
@@ -249,7 +250,7 @@ pub(crate) enum Program {
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
-enum Policy {
+pub(crate) enum Policy {
     /// Tools that change nothing run; all others are denied.
     ReadOnly,
     /// Tools that change nothing run; a person decides on all others.
@@ -273,15 +274,6 @@ enum Thinking {
     Medium,
     /// Much.
     High,
-}
-
-/// What agents may do that do not say it themselves.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct PolicyTable {
-    /// `read-only`, `ask` (the default), `workspace-write` or `full`.
-    #[schemars(with = "Option<Policy>", extend("default" = "ask"))]
-    pub(crate) default: Option<PolicyPreset>,
 }
 
 /// Logs.

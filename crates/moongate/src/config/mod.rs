@@ -8,6 +8,7 @@ mod fault;
 mod file;
 mod limits;
 mod overlay;
+mod policy;
 mod providers;
 mod schema;
 mod show;
@@ -25,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use moongate_core::{Agent, Limits, Spending};
+use moongate_core::{Agent, Limits, PolicyRules, Spending};
 use moongate_protocol::AgentName;
 use moongate_providers::{PriceOverride, ProviderConfig};
 
@@ -104,6 +105,8 @@ pub(crate) struct Agents {
     pub(crate) default: AgentName,
     /// No model is configured: the built-in one answers.
     pub(crate) is_demo: bool,
+    /// What is said about their tools' calls.
+    pub(crate) rules: Arc<PolicyRules>,
     /// Where and how their tools work.
     pub(crate) tools: moongate_tools::Settings,
 }

@@ -266,3 +266,44 @@ fn faults_in_what_clients_changed_are_told_with_its_own_place() {
     fs::write(data.join(OVERLAY), "[limits\n").unwrap();
     assert!(origins.load().unwrap_err().to_string().contains("config.overlay.toml:1:"));
 }
+
+#[test]
+fn rules_about_calls_are_tried_on_their_examples() {
+    let rule = |rule: &str| {
+        let loaded = load_text(&format!("[[policy.rules]]\n{rule}\n"), &[]);
+        loaded.map(|config| (*config.agents.rules).clone()).map_err(|fault| fault.to_string())
+    };
+    for good in [
+        "decision = \"deny\"",
+        "decision = \"allow\"\ntools = [\"todo\"]\nmatch = ['todo {\"steps\": []}', 'todo']",
+        "decision = \"ask\"\ntools = [\"shell\"]\nnot_match = ['todo']",
+        "decision = \"allow\"\nargv = [\"/usr/bin/ls\", \"-l\"]",
+        "decision = \"deny\"\nargv = [\"/usr/bin/python3\"]",
+        "decision = \"allow\"\nargv = [\"/usr/bin/git\", \"status\"]\nexact = true",
+        "decision = \"allow\"\npaths = [\"src\", \".\"]\nagents = [\"a\"]\nnamespaces = [\"tenant:x\"]",
+        "decision = \"ask\"\nhosts = [\"*.example.com\"]\ncallers = [\"bob\"]",
+    ] {
+        rule(good).unwrap_or_else(|fault| panic!("{good}: {fault}"));
+    }
+    for (bad, why) in [
+        ("tools = []", "decision"),
+        ("decision = \"maybe\"", "maybe"),
+        ("decision = \"allow\"\ntools = [\"shell\"]\nmatch = ['todo']", "it is not about \"todo\""),
+        ("decision = \"allow\"\nnot_match = ['todo']", "it is about \"todo\""),
+        ("decision = \"allow\"\nmatch = ['no_such_tool']", "a tool that there is not"),
+        ("decision = \"allow\"\nmatch = ['todo [']", "a JSON object"),
+        ("decision = \"allow\"\nargv = [\"ls\"]", "absolute path"),
+        ("decision = \"allow\"\nargv = [\"/usr/bin/python3.13\", \"-c\"]", "runs whatever"),
+        ("decision = \"allow\"\nargv = [\"/bin/sh\", \"-c\", \"ls\"]", "runs whatever"),
+        ("decision = \"allow\"\nargv = [\"/usr/bin/find\"]", "runs whatever"),
+        ("decision = \"allow\"\nexact = true", "exact"),
+        ("decision = \"allow\"\npaths = [\"/etc\"]", "relative"),
+        ("decision = \"allow\"\npaths = [\"a/../b\"]", "relative"),
+        ("decision = \"allow\"\npaths = [\"a\"]\nhosts = [\"b\"]", "keep one"),
+        ("decision = \"allow\"\nhosts = [\"https://x.example\"]", "no host"),
+        ("decision = \"allow\"\nagents = [\"a b\"]", "an agent's name"),
+    ] {
+        let fault = rule(bad).unwrap_err();
+        assert!(fault.contains(why), "{bad}: {fault}");
+    }
+}

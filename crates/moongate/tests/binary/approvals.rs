@@ -93,6 +93,7 @@ fn gateway(ledger: &CallLedger) -> Gateway {
         models: Arc::new(ScriptedModels::new([model])),
         tools: Toolbox::new([tool.boxed()]),
         tool_policies: ToolPolicies::default(),
+        policy_rules: Default::default(),
         spending: Spending::default(),
     };
     let store = Arc::new(MemoryStore::new());

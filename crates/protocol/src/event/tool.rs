@@ -14,6 +14,11 @@ pub enum Ground {
     /// The policy, without asking.
     #[default]
     Policy,
+    /// A rule of the operator's, without asking.
+    Configured {
+        /// The rule's name.
+        rule: String,
+    },
     /// A person, who was asked about exactly this call.
     Approval {
         /// What the person answered.

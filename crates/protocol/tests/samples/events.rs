@@ -10,9 +10,11 @@ use super::{
 
 /// Every example, in an envelope.
 pub(crate) fn envelopes() -> Vec<Envelope> {
-    let events =
+    let mut events =
         [sessions(), inputs(), turns(), messages(), tools(), people(), programs(), ends(), delegations()]
             .concat();
+    // At the end: what was written down keeps its number.
+    events.extend(rules());
     let seqs = 1..;
     events
         .into_iter()
@@ -214,6 +216,21 @@ fn tools() -> Vec<Event> {
     ];
     events.extend(outcomes.map(|outcome| Event::ToolFinished(ToolFinished { outcome, ..bare.clone() })));
     events
+}
+
+fn rules() -> Vec<Event> {
+    let ground = Ground::Configured { rule: "look about".into() };
+    let called = ToolCalled {
+        turn: turn(),
+        item: item(4),
+        call: call(),
+        tool: name("shell"),
+        arguments: json!({"argv": ["/usr/bin/ls"]}),
+        hash: "ab".repeat(32),
+        effect: Effect::Effect,
+        ground,
+    };
+    vec![Event::ToolCalled(called)]
 }
 
 fn terms(spend: Allowance) -> Terms {

@@ -148,6 +148,7 @@ pub(crate) fn catalog(permits: &Arc<Semaphore>) -> Catalog {
         models: Arc::new(Script { info, permits: Arc::clone(permits) }),
         tools: Toolbox::default(),
         tool_policies: Default::default(),
+        policy_rules: Default::default(),
         spending: Default::default(),
     }
 }

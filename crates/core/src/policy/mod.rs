@@ -1,14 +1,17 @@
 //! What an agent may do without asking: deny before ask before allow, and no match is ask.
 
+mod rules;
+
 use std::fmt::Write as _;
 
 use moongate_protocol::{Effect, PolicyPreset, Requirement};
 use sha2::{Digest, Sha256};
 
+pub use self::rules::{Call, PolicyRule, PolicyRules, ReachPattern, read_call};
 use crate::Reach;
 
-/// What the policy says about one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the policy says about one call, from the most lenient to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// It runs.
     Allow,
@@ -43,14 +46,14 @@ pub(crate) fn combine(preset: Verdict, tool: Requirement) -> (Verdict, Requireme
 }
 
 /// Names the policy in force, so that a turn can say under which rules it ran.
-pub(crate) fn hash(preset: PolicyPreset) -> String {
+pub(crate) fn hash(preset: PolicyPreset, rules: &PolicyRules) -> String {
     let name = match preset {
         PolicyPreset::ReadOnly => "read-only",
         PolicyPreset::Ask => "ask",
         PolicyPreset::WorkspaceWrite => "workspace-write",
         PolicyPreset::Full => "full",
     };
-    hex(&Sha256::digest(name))[..16].to_owned()
+    hex(&Sha256::digest(format!("{name}{}", rules.text())))[..16].to_owned()
 }
 
 /// Lower-case hexadecimal text of bytes.
