@@ -181,7 +181,8 @@ impl Line {
         }
         let deleted = told.iter().any(|told| told.word == Word::SessionDeleted);
         let replay_to = self.chat.attached.as_ref().map_or(0, |attached| attached.replay_to);
-        for told in told.drain(..) {
+        // An idle socket keeps no room for what it was once told.
+        for told in std::mem::take(told) {
             let replay = told.seq.is_some_and(|seq| seq <= replay_to);
             self.tell(told, replay);
         }

@@ -41,6 +41,10 @@ impl<F: Outgoing> Backlog<F> {
         while !self.0.is_empty() && socket.has_room() {
             self.0.pop_front().into_iter().for_each(|frame| socket.add(frame));
         }
+        if self.0.is_empty() {
+            // An idle socket keeps no room for what once waited.
+            self.0 = VecDeque::new();
+        }
     }
 
     /// Says something after everything that waits.
