@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use moongate_protocol::{
     AgentName, AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, PolicyPreset, Position,
-    Principal, SessionView, Terms, ToolSpec, TurnId, TurnStarted, UsageRecorded, UsageTotal,
+    Principal, SessionView, Terms, Timestamp, ToolSpec, TurnId, TurnStarted, UsageRecorded, UsageTotal,
 };
 
 use super::{
     approvals::Approvals,
     delegations::Delegations,
+    questions::Questions,
     transcript::{PendingCall, Transcript},
 };
 use crate::{Agent, Spent, Summary, spend::SoFar};
@@ -79,6 +80,7 @@ pub(crate) struct State {
     pub(crate) summary: Summary,
     pub(crate) transcript: Transcript,
     pub(crate) approvals: Approvals,
+    pub(crate) questions: Questions,
     pub(crate) delegations: Delegations,
     /// What it may do at most, where another session delegated to it.
     pub(crate) terms: Option<Terms>,
@@ -99,6 +101,7 @@ impl State {
             summary,
             transcript: Transcript::default(),
             approvals: Approvals::default(),
+            questions: Questions::default(),
             delegations: Delegations::default(),
             terms: created.terms.clone(),
             turn: None,
@@ -112,6 +115,7 @@ impl State {
     pub(crate) fn apply(&mut self, envelope: &Envelope) {
         self.transcript.apply(envelope);
         self.approvals.apply(&envelope.event);
+        self.questions.apply(&envelope.event);
         self.delegations.apply(&envelope.event);
         match &envelope.event {
             Event::InputAccepted(input) => {
@@ -187,7 +191,10 @@ impl State {
         }
         let may_rest = matches!(
             event,
-            Event::ApprovalRequested(_) | Event::DelegationStarted(_) | Event::ToolFinished(_)
+            Event::ApprovalRequested(_)
+                | Event::QuestionAsked(_)
+                | Event::DelegationStarted(_)
+                | Event::ToolFinished(_)
         );
         let rests = may_rest && self.rests();
         if let Some(turn) = &mut self.turn {
@@ -200,14 +207,23 @@ impl State {
         let mut calls = self.transcript.pending_calls();
         for call in &mut calls {
             call.asked = self.approvals.of_call(&call.call);
-            call.delegated = self.delegations.awaits(&call.call);
+            let asks = self.questions.open().any(|asked| asked.call.as_ref() == Some(&call.call));
+            call.handed_on = asks || self.delegations.awaits(&call.call);
         }
         calls
     }
 
-    /// Whether a call waits for a person, or for another agent.
+    /// Whether a person, or another agent, is waited for.
     pub(crate) fn waits(&self) -> bool {
-        self.approvals.open().next().is_some() || self.delegations.open().next().is_some()
+        self.approvals.open().next().is_some()
+            || self.questions.open().next().is_some()
+            || self.delegations.open().next().is_some()
+    }
+
+    /// When silence is the answer to the first thing people are asked.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        let approvals = self.approvals.open().map(|request| request.expires_at);
+        approvals.chain(self.questions.open().map(|asked| asked.expires_at)).min()
     }
 
     /// Whether nothing can be done before one of them answers.

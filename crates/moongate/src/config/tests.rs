@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use moongate_core::ASK_USER;
 use moongate_providers::{Auth, CallIds, EffortField, MaxTokensField, Quirks, Wire};
 
 use std::fs;
@@ -208,6 +209,17 @@ fn what_may_be_spent_is_read_shown_and_checked() {
     {
         assert!(faults.contains(line), "{line} {faults}");
     }
+}
+
+#[test]
+fn an_agent_may_be_given_the_tool_that_asks_people() {
+    let tools = |names: &str| {
+        let file = format!("[agents.default]\nmodel = \"builtin/demo\"\ntools = [{names}]\n");
+        let config = load_text(&file, &[]).unwrap();
+        let agent = &config.agents.by_name[&config.agents.default];
+        agent.tools.iter().any(|tool| tool.as_str() == ASK_USER)
+    };
+    assert!(!tools("") && !tools("\"todo\"") && tools("\"ask_user\"") && tools("\"*\""));
 }
 
 #[test]

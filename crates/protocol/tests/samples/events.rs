@@ -10,9 +10,19 @@ use super::{
 
 /// Every example, in an envelope.
 pub(crate) fn envelopes() -> Vec<Envelope> {
-    let events =
-        [sessions(), inputs(), turns(), messages(), tools(), people(), programs(), ends(), delegations()]
-            .concat();
+    let events = [
+        sessions(),
+        inputs(),
+        turns(),
+        messages(),
+        tools(),
+        people(),
+        programs(),
+        ends(),
+        delegations(),
+        unanswered(),
+    ]
+    .concat();
     let seqs = 1..;
     events
         .into_iter()
@@ -282,6 +292,7 @@ fn people() -> Vec<Event> {
     let asked = QuestionAsked {
         turn: turn(),
         question,
+        call: Some(call()),
         text: "Which colour?".into(),
         form: Some(json!({"type": "object", "properties": {"colour": {"type": "string"}}})),
         expires_at: at(),
@@ -308,7 +319,7 @@ fn people() -> Vec<Event> {
         Event::ApprovalResolved(approved(RememberScope::Agent)),
         Event::ApprovalResolved(denied),
         Event::QuestionAsked(asked.clone()),
-        Event::QuestionAsked(QuestionAsked { form: None, ..asked }),
+        Event::QuestionAsked(QuestionAsked { form: None, call: None, ..asked }),
         Event::QuestionAnswered(QuestionAnswered {
             turn: turn(),
             question,
@@ -316,6 +327,12 @@ fn people() -> Vec<Event> {
             by: name("bob"),
         }),
     ]
+}
+
+fn unanswered() -> Vec<Event> {
+    let question = QuestionId::from_bits(0x0193_4000_0005_7000_8000_0000_0000_0001);
+    let (answers, by) = (json!(null), name("gateway"));
+    vec![Event::QuestionAnswered(QuestionAnswered { turn: turn(), question, answers, by })]
 }
 
 fn programs() -> Vec<Event> {
