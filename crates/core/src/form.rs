@@ -108,6 +108,12 @@ impl Form {
         Self { properties, required: vec![PLAIN.to_owned()], ..Self::default() }
     }
 
+    /// One yes or no.
+    pub(crate) fn yes_or_no(name: &str) -> Self {
+        let properties = [(name.to_owned(), Field { kind: FieldKind::Boolean, ..Field::default() })].into();
+        Self { properties, required: vec![name.to_owned()], ..Self::default() }
+    }
+
     /// As JSON Schema.
     pub fn to_value(&self) -> Value {
         // Texts and lists always have a JSON form.

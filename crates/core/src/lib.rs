@@ -80,7 +80,7 @@ pub use questions::QuestionView;
 pub use record::*;
 pub use refusal::Refusal;
 pub use session::{Accepted, Cancelled, Gate, Identity, SessionHandle, TakenIn};
-pub use spend::{Allowance, SpendLimits, Spending, Spent};
+pub use spend::{Allowance, OnLimit, SpendLimits, Spending, Spent};
 pub use store::*;
 pub use submission::*;
 pub use summary::*;

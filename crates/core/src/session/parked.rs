@@ -46,10 +46,16 @@ impl Actor {
         asked: QuestionAsked,
         mut events: Vec<Event>,
     ) -> Result<Verdict, Stop> {
+        let is_turns = asked.call.is_none();
         events.push(Event::QuestionAsked(asked));
         self.log.write(events).await?;
         self.mind_expiry();
         self.show_rest();
+        if is_turns {
+            // It has nothing to do before there is an answer.
+            (self.running, self.permit) = (None, None);
+            return Ok(Verdict::Ended);
+        }
         Ok(Verdict::Asked)
     }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use moongate_protocol::{
-    Answer, ErrorCode, Event, Part, Principal, QuestionAnswered, QuestionAsked, QuestionId, Timestamp,
-    ToolFinished, ToolOutcome,
+    Answer, ErrorCode, Event, Part, Principal, QuestionAnswered, QuestionAsked, QuestionId, SpendScope,
+    Timestamp, ToolFinished, ToolOutcome,
 };
 use serde_json::Value;
 
@@ -39,6 +39,11 @@ impl Questions {
             event if event.ends_turn().is_some() => self.0.clear(),
             _ => {}
         }
+    }
+
+    /// The spend limit a question is about, where it is about one.
+    pub(super) fn limit_of(&self, question: QuestionId) -> Option<SpendScope> {
+        self.0.get(&question)?.limit
     }
 
     /// Those nobody answered yet.

@@ -13,7 +13,10 @@ use super::{
     questions::Questions,
     transcript::{PendingCall, Transcript},
 };
-use crate::{Agent, Spent, Summary, spend::SoFar};
+use crate::{
+    Agent, Spent, Summary,
+    spend::{Raised, SoFar},
+};
 
 /// The turn that runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +93,8 @@ pub(crate) struct State {
     pub(crate) window_used: u64,
     /// What all its turns have spent.
     pub(crate) spent: Spent,
+    /// What people let be spent besides.
+    pub(crate) raised: Raised,
 }
 
 impl State {
@@ -108,6 +113,7 @@ impl State {
             waiting: BTreeMap::new(),
             window_used: 0,
             spent: Spent::default(),
+            raised: Raised::default(),
         })
     }
 
@@ -115,6 +121,11 @@ impl State {
     pub(crate) fn apply(&mut self, envelope: &Envelope) {
         self.transcript.apply(envelope);
         self.approvals.apply(&envelope.event);
+        if let Event::QuestionAnswered(answered) = &envelope.event
+            && let Some(scope) = self.questions.limit_of(answered.question)
+        {
+            self.raised.take(scope, &answered.answers);
+        }
         self.questions.apply(&envelope.event);
         self.delegations.apply(&envelope.event);
         match &envelope.event {
@@ -132,6 +143,7 @@ impl State {
                 self.waiting.remove(&withdrawn.input);
             }
             Event::TurnStarted(started) => {
+                self.raised.begin_turn();
                 let taken = started.inputs.iter().filter_map(|id| self.waiting.remove(id)).collect();
                 self.turn = Some(OpenTurn::begin(started, taken, &self.view().owner));
             }
@@ -164,7 +176,7 @@ impl State {
             Event::SessionForked(_) => {
                 self.turn = None;
                 self.waiting.clear();
-                self.spent = Spent::default();
+                (self.spent, self.raised) = (Spent::default(), Raised::default());
             }
             event if event.ends_turn().is_some() => self.turn = None,
             _ => {}
@@ -246,7 +258,7 @@ impl State {
             spent = Spent { calls: turn.spent.calls.max(turn.model_calls), ..turn.spent };
             spent.add(turn.handed_on);
         }
-        SoFar { turn: spent, session: self.spent }
+        SoFar { turn: spent, session: self.spent, raised: self.raised }
     }
 
     /// The rules an agent's turn here is under: the session's or its own, and never laxer than its terms.

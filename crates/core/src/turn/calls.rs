@@ -190,6 +190,7 @@ impl Turn {
             turn: self.id,
             question: self.ids.make(QuestionId::new),
             call: Some(prepared.call.call),
+            limit: None,
             text: inquiry.text,
             form: inquiry.form.as_ref().map(Form::to_value),
             expires_at: self.expiry(),

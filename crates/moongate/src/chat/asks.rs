@@ -326,6 +326,7 @@ mod tests {
             turn: TurnId::from_bits(1),
             question: QuestionId::from_bits(number),
             call: None,
+            limit: None,
             text: "which?".into(),
             form: None,
             expires_at: Timestamp::default(),

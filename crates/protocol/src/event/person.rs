@@ -115,6 +115,17 @@ payload!(
     }
 );
 
+/// Which spend limit a turn may be let go past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SpendScope {
+    /// The turn's.
+    Turn,
+    /// The session's.
+    Session,
+}
+
 payload!(
     /// What the agent wants to know.
     QuestionAsked {
@@ -125,6 +136,9 @@ payload!(
         /// The call whose result the answers are; absent where the turn itself asks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallId>,
+        /// The spend limit the turn asks to go past.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<SpendScope>,
         /// The question in words: nothing in it is invisible.
         text: String,
         /// JSON Schema of the answers (an object), where a form is wanted.

@@ -293,6 +293,7 @@ fn people() -> Vec<Event> {
         turn: turn(),
         question,
         call: Some(call()),
+        limit: None,
         text: "Which colour?".into(),
         form: Some(json!({"type": "object", "properties": {"colour": {"type": "string"}}})),
         expires_at: at(),
@@ -331,8 +332,20 @@ fn people() -> Vec<Event> {
 
 fn unanswered() -> Vec<Event> {
     let question = QuestionId::from_bits(0x0193_4000_0005_7000_8000_0000_0000_0001);
+    let asked = |limit| {
+        Event::QuestionAsked(QuestionAsked {
+            turn: turn(),
+            question,
+            call: None,
+            limit: Some(limit),
+            text: "The spend limit of the turn is reached.".into(),
+            form: None,
+            expires_at: at(),
+        })
+    };
     let (answers, by) = (json!(null), name("gateway"));
-    vec![Event::QuestionAnswered(QuestionAnswered { turn: turn(), question, answers, by })]
+    let answered = Event::QuestionAnswered(QuestionAnswered { turn: turn(), question, answers, by });
+    vec![asked(SpendScope::Turn), asked(SpendScope::Session), answered]
 }
 
 fn programs() -> Vec<Event> {

@@ -290,6 +290,7 @@ pub mod event {
             turn: TurnId::from_bits(u128::from(turn)),
             question: QuestionId::from_bits(u128::from(question)),
             call: None,
+            limit: None,
             text: "which?".into(),
             form: None,
             expires_at: Timestamp::from_millis(expires_at),
