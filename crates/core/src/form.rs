@@ -1,8 +1,10 @@
 //! The form of a question: an object of flat fields with plain values, which any client can show and any person fill
 //! in. It is written as JSON Schema, of which it is a small part.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -83,9 +85,6 @@ impl Form {
     /// # Errors
     /// What is wrong with it, in words a model can act on.
     pub fn read(schema: &Value) -> Result<Self, String> {
-        if schema.to_string().len() > QUESTION_FORM_BYTES {
-            return Err(format!("it has more than {QUESTION_FORM_BYTES} bytes"));
-        }
         let mut form = Self::deserialize(schema).map_err(|fault| fault.to_string())?;
         if form.properties.is_empty() || form.properties.len() > QUESTION_FIELDS {
             return Err(format!("it has from 1 to {QUESTION_FIELDS} properties"));
@@ -96,8 +95,14 @@ impl Form {
         for (name, field) in &mut form.properties {
             field.check(name)?;
         }
+        let mut named = BTreeSet::new();
+        form.required.retain(|name| named.insert(name.clone()));
         match form.required.iter().find(|name| !form.properties.contains_key(*name)) {
             Some(name) => Err(format!("it requires {name}, which is no property of it")),
+            // As it is shown, which may be longer than what was written: it is read again from there.
+            None if form.to_value().to_string().len() > QUESTION_FORM_BYTES => {
+                Err(format!("it has more than {QUESTION_FORM_BYTES} bytes"))
+            }
             None => Ok(form),
         }
     }
@@ -237,6 +242,7 @@ mod tests {
     #[test]
     fn a_form_is_flat_and_small_and_nothing_hides_in_it() {
         let long = "x".repeat(QUESTION_FORM_BYTES);
+        let hidden = "\u{200b}".repeat(QUESTION_FORM_BYTES / 8);
         let wide: Value =
             (0..=QUESTION_FIELDS).map(|i| (format!("f{i}"), json!({"type": "string"}))).collect();
         let choices: Vec<String> = (0..=QUESTION_CHOICES).map(|i| i.to_string()).collect();
@@ -262,6 +268,7 @@ mod tests {
             json!({"properties": {"a": {"type": "boolean", "default": "yes"}}}),
             json!({"properties": {"a": {"default": "x\u{2066}"}}}),
             json!({"properties": {"a": {"description": long}}}),
+            json!({"properties": {"a": {"description": hidden}}}),
             json!({"properties": wide}),
         ] {
             assert!(Form::read(&wrong).is_err(), "{wrong}");
@@ -270,7 +277,7 @@ mod tests {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "Trip\u{202e}",
             "properties": {"a": {"title": "Where\u{200b}?", "description": "“Here” or\nthere"}, "b": {}, "c": {}},
-            "required": ["c", "a"],
+            "required": ["c", "a", "c"],
             "additionalProperties": true,
         }))
         .unwrap();

@@ -11,10 +11,13 @@ use moongate_core::{
     ToolPolicies, Toolbox,
 };
 use moongate_protocol::Part;
-use moongate_testkit::{AGENT, MODEL, Script, ScriptedModel, ScriptedModels};
+use moongate_testkit::{
+    AGENT, MODEL, Script, ScriptedModel, ScriptedModels,
+    upstream::{Answer, Said, Upstream},
+};
 use serde_json::{Value, json};
 
-use crate::approvals::Office;
+use crate::{approvals::Office, home::Home};
 
 /// A gateway whose agent asks this whenever it is spoken to, and repeats what it is answered.
 fn curious(arguments: Value) -> Gateway {
@@ -114,4 +117,42 @@ fn a_person_in_the_chat_is_asked_field_by_field() {
         assert!(seen.contains(shown), "{seen}");
         chat.wait().unwrap();
     }
+}
+
+#[test]
+fn a_question_waits_in_the_store_through_kill_9_and_is_answered_after_it() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let upstream = runtime.block_on(Upstream::start());
+    upstream.push([Answer::new([Said::call(ASK_USER, order())]), Answer::text("Two blue ones.")]);
+    let home = Home::new();
+    let config = home.write(
+        "moongate.toml",
+        &format!(
+            "[providers.mock]\nkind = \"openai-chat\"\nbase_url = \"{}\"\nmodels = [\"m\"]\n\
+             [agents.default]\nmodel = \"mock/m\"\ntools = [\"ask_user\"]\n",
+            upstream.url()
+        ),
+    );
+    let config = ["--config", config.to_str().unwrap()];
+    let server = home.serve(&config);
+    let chat = home.command(&["chat", "--json", "go"]).stdout(Stdio::piped()).spawn().unwrap();
+    let open = || -> Value { serde_json::from_str(&home.done(&["questions", "list", "--json"])).unwrap() };
+    let asked = loop {
+        let listed = open();
+        if listed["items"][0].is_object() {
+            break listed;
+        }
+    };
+    server.kill();
+    let server = home.serve(&config);
+    assert_eq!(open(), asked, "the same question, from the disk");
+    let id = asked["items"][0]["id"].as_str().unwrap();
+    home.done(&["questions", "answer", id, "colour=blue", "count=2"]);
+    let ended = chat.wait_with_output().unwrap();
+    let log = String::from_utf8(ended.stdout).unwrap();
+    assert!(log.contains("Two blue ones.") && !log.contains("turn.resumed"), "{log}");
+    let requests = runtime.block_on(async { upstream.requests() });
+    let told = requests[1].body.to_string();
+    assert!(requests.len() == 2 && told.contains("colour: blue"), "{told}");
+    drop(server);
 }
