@@ -9,6 +9,7 @@ use moongate_protocol::{
 
 use crate::{
     CallSettings, Caller, Models, PolicyRules, Refusal, SpendLimits, Spending, ToolPolicies, Toolbox,
+    ask_user::{self, ASK_USER},
     delegate::{self, DELEGATE},
 };
 
@@ -113,11 +114,23 @@ impl Catalog {
             || agents.any(|agent| caller.may_use(&agent.name) && has(agent))
     }
 
+    /// Every tool an agent may be given, by name: those of the box, and the engine's own.
+    pub fn tool_list(&self) -> Vec<ToolSpec> {
+        let boxed = self.tools.iter().map(|tool| tool.spec().clone());
+        let mut list: Vec<_> = boxed.filter(|spec| spec.name.as_str() != ASK_USER).collect();
+        list.extend(ask_user::spec());
+        list.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+        list
+    }
+
     /// What a model is told of the agent's tools that may be used in a namespace.
     pub(crate) fn tool_specs(&self, agent: &Agent, namespace: &Namespace) -> Arc<[ToolSpec]> {
         let may = |name: &str| self.tool_policies.allow(namespace, name);
         let tools = agent.tools.iter().filter(|name| may(name.as_str()) && name.as_str() != DELEGATE);
-        let tools = tools.filter_map(|name| self.tools.get(name.as_str())).map(|tool| tool.spec().clone());
+        let tools = tools.filter_map(|name| match name.as_str() {
+            ASK_USER => ask_user::spec(),
+            name => self.tools.get(name).map(|tool| tool.spec().clone()),
+        });
         tools.chain(delegate::spec(agent).filter(|_| may(DELEGATE))).collect()
     }
 }

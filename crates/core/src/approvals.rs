@@ -1,12 +1,13 @@
 //! Approvals as callers see them: listed, looked up and decided by their own ids.
 
 use moongate_protocol::{
-    ApprovalId, ApprovalRequested, ApprovalResolved, ApprovalState, Decision, Event, Principal, Resolve, Seq,
-    SessionId, Tenant, Timestamp,
+    ApprovalId, ApprovalRequested, ApprovalResolved, ApprovalState, Decision, Event, Resolve, SessionId,
+    Tenant, Timestamp,
 };
 
 use crate::{
-    ApprovalRow, Caller, Gateway, Refusal, Scope, StoreError, activity::sees, limits::APPROVALS_LISTED,
+    ApprovalRow, AskQuery, Caller, Gateway, Refusal, Store, StoreError,
+    asks::{Ask, event},
     session::gateway_principal,
 };
 
@@ -39,29 +40,46 @@ impl ApprovalView {
     }
 }
 
-/// Which approvals to list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ApprovalFilter {
-    /// Those that wait for a decision, soonest expiry first.
-    #[default]
-    Open,
-    /// Those that were decided, latest decision first.
-    Decided,
-}
+impl Ask for ApprovalId {
+    type View = ApprovalView;
+    const NAME: &'static str = "approval";
 
-/// Which approvals to list.
-#[derive(Clone, Debug, Default)]
-pub struct ApprovalQuery {
-    /// Decided or not.
-    pub filter: ApprovalFilter,
-    /// Only of this session.
-    pub session: Option<SessionId>,
-    /// Only in sessions of this owner; what the caller may see is held to in any case.
-    pub owner: Option<Principal>,
-    /// And in sessions that belong to their namespace.
-    pub shared: bool,
-    /// Most rows; 0 for as many as one answer has.
-    pub limit: usize,
+    async fn rows(
+        store: &dyn Store,
+        tenant: &Tenant,
+        query: &AskQuery,
+    ) -> Result<Vec<ApprovalRow>, StoreError> {
+        store.approvals(tenant, query).await
+    }
+
+    async fn row(self, store: &dyn Store, tenant: &Tenant) -> Result<Option<ApprovalRow>, StoreError> {
+        store.approval(tenant, self).await
+    }
+
+    async fn view(store: &dyn Store, row: &ApprovalRow) -> Result<ApprovalView, StoreError> {
+        let asked = event(store, row.session, row.asked).await?;
+        let Event::ApprovalRequested(request) = asked.event else {
+            return Err(StoreError::Damaged("an approval is not where it was written".into()));
+        };
+        let mut view = ApprovalView {
+            session: row.session,
+            request,
+            requested_at: asked.at,
+            resolved: None,
+            resolved_at: None,
+            already: false,
+        };
+        if let Some((seq, _)) = row.closed {
+            let closed = event(store, row.session, seq).await?;
+            view.resolved_at = Some(closed.at);
+            view.resolved = Some(match closed.event {
+                Event::ApprovalResolved(resolved) => resolved,
+                // Its turn ended before anybody decided, and nothing more was written about it.
+                _ => crate::session::lapsed(&view.request),
+            });
+        }
+        Ok(view)
+    }
 }
 
 impl Gateway {
@@ -69,30 +87,8 @@ impl Gateway {
     ///
     /// # Errors
     /// When the caller may not see sessions, or the store cannot be read.
-    pub async fn approvals(
-        &self,
-        caller: &Caller,
-        mut query: ApprovalQuery,
-    ) -> Result<Vec<ApprovalView>, Refusal> {
-        crate::gateway::require(caller, Scope::SessionsRead)?;
-        let most = if query.limit == 0 { APPROVALS_LISTED } else { query.limit.min(APPROVALS_LISTED) };
-        // Rows that a narrowed caller may not see do not count.
-        query.limit = if caller.is_narrowed() { APPROVALS_LISTED } else { most };
-        if !caller.sees_all_owners() {
-            query.owner = Some(caller.principal().clone());
-            query.shared = !caller.grants().is_empty();
-        }
-        let mut found = Vec::new();
-        for row in self.store().approvals(caller.tenant(), &query).await? {
-            // Not the caller's, or gone meanwhile.
-            if let Some(view) = self.show(caller, &row).await? {
-                found.push(view);
-            }
-            if found.len() == most {
-                break;
-            }
-        }
-        Ok(found)
+    pub async fn approvals(&self, caller: &Caller, query: AskQuery) -> Result<Vec<ApprovalView>, Refusal> {
+        self.asks::<ApprovalId>(caller, query).await
     }
 
     /// An approval in a session the caller may see, decided or not.
@@ -100,9 +96,7 @@ impl Gateway {
     /// # Errors
     /// `not_found` when there is none, or it is not the caller's: the same answer for both.
     pub async fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<ApprovalView, Refusal> {
-        crate::gateway::require(caller, Scope::SessionsRead)?;
-        let row = self.approval_row(caller.tenant(), id).await?;
-        self.show(caller, &row).await?.ok_or_else(not_found)
+        self.ask(caller, id).await
     }
 
     /// Decides on an approval, whatever session it is in. The first decision counts; a later one is answered with
@@ -111,74 +105,6 @@ impl Gateway {
     /// # Errors
     /// `not_found`, `forbidden`, or `unprocessable` when changed arguments or a rule are not acceptable.
     pub async fn resolve(&self, caller: &Caller, resolve: Resolve) -> Result<ApprovalView, Refusal> {
-        let row = self.approval_row(caller.tenant(), resolve.approval).await?;
-        match self.session_to(caller, row.session, Scope::ApprovalsDecide).await {
-            Ok(session) => session.resolve(resolve).await,
-            Err(refusal) if refusal.code == moongate_protocol::ErrorCode::NotFound => Err(not_found()),
-            Err(refusal) => Err(refusal),
-        }
+        self.session_that_asks(caller, resolve.approval).await?.resolve(resolve).await
     }
-
-    async fn approval_row(&self, tenant: &Tenant, id: ApprovalId) -> Result<ApprovalRow, Refusal> {
-        self.store().approval(tenant, id).await?.ok_or_else(not_found)
-    }
-
-    async fn show(&self, caller: &Caller, row: &ApprovalRow) -> Result<Option<ApprovalView>, Refusal> {
-        match self.open(row.session).await {
-            Ok(slot) if sees(caller, slot.identity()) => {}
-            Ok(_) => return Ok(None),
-            Err(refusal) if refusal.code == moongate_protocol::ErrorCode::NotFound => return Ok(None),
-            Err(refusal) => return Err(refusal),
-        }
-        match view(&**self.store(), row).await {
-            Ok(view) => Ok(Some(view)),
-            Err(StoreError::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-fn not_found() -> Refusal {
-    Refusal::not_found("approval")
-}
-
-/// What the log says about an approval whose events' places are known.
-///
-/// # Errors
-/// When the log cannot be read, or says something else.
-pub(crate) async fn view(store: &dyn crate::Store, row: &ApprovalRow) -> Result<ApprovalView, StoreError> {
-    let (requested_at, Event::ApprovalRequested(request)) = event(store, row.session, row.asked).await?
-    else {
-        return Err(StoreError::Damaged("an approval is not where it was written".into()));
-    };
-    let mut view = ApprovalView {
-        session: row.session,
-        request,
-        requested_at,
-        resolved: None,
-        resolved_at: None,
-        already: false,
-    };
-    if let Some((seq, _)) = row.decided {
-        let (at, said) = event(store, row.session, seq).await?;
-        view.resolved_at = Some(at);
-        view.resolved = Some(match said {
-            Event::ApprovalResolved(resolved) => resolved,
-            // Its turn ended before anybody decided, and nothing more was written about it.
-            _ => crate::session::lapsed(&view.request),
-        });
-    }
-    Ok(view)
-}
-
-async fn event(
-    store: &dyn crate::Store,
-    session: SessionId,
-    seq: Seq,
-) -> Result<(Timestamp, Event), StoreError> {
-    let before = Seq(seq.0.saturating_sub(1));
-    let records = store.read(session, before, 1).await?;
-    let record = records.first().ok_or(StoreError::NotFound)?;
-    let envelope = record.envelope().map_err(|damaged| StoreError::Damaged(damaged.to_string()))?;
-    Ok((envelope.at, envelope.event.clone()))
 }

@@ -2,11 +2,11 @@
 //! everything derived is built anew.
 
 use moongate_protocol::{
-    AgentName, ApprovalId, Envelope, Event, InputId, MicroUsd, ModelName, Part, Principal, Seq, Timestamp,
-    Tokens, TurnId,
+    AgentName, ApprovalId, Envelope, Event, InputId, MicroUsd, ModelName, Part, Principal, QuestionId, Seq,
+    Timestamp, Tokens, TurnId,
 };
 
-use crate::{Append, StoreError, TurnChange, TurnEnding, summary::title_of};
+use crate::{Append, AskChange, StoreError, TurnChange, TurnEnding, summary::title_of};
 
 /// A billed model call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,24 +43,15 @@ impl BilledCall {
     }
 }
 
-/// A change of the approvals that wait for somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApprovalChange {
-    /// Somebody has to decide, since this event and until this time.
-    Open(ApprovalId, Seq, Timestamp),
-    /// Somebody did, with this event and then.
-    Close(ApprovalId, Seq, Timestamp),
-    /// The turn is over, with this event and since then: nobody has to decide anything any more.
-    CloseAll(Seq, Timestamp),
-}
-
 /// What one append's events lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Derived {
     /// Calls to account for.
     pub calls: Vec<BilledCall>,
     /// Changes of the open approvals, in order.
-    pub approvals: Vec<ApprovalChange>,
+    pub approvals: Vec<AskChange<ApprovalId>>,
+    /// Changes of the open questions, in order.
+    pub questions: Vec<AskChange<QuestionId>>,
     /// Texts to find, by the event that holds them.
     pub texts: Vec<(Seq, String)>,
     /// The title a person gave last.
@@ -91,6 +82,7 @@ impl Derived {
             Event::SessionForked(_) => {
                 self.calls.clear();
                 self.approvals.clear();
+                self.questions.clear();
                 self.turns.clear();
             }
             Event::InputAccepted(input) => {
@@ -113,12 +105,18 @@ impl Derived {
             }
             Event::UsageRecorded(_) => self.calls.extend(BilledCall::of(envelope)),
             Event::ApprovalRequested(request) => {
-                let asked = ApprovalChange::Open(request.approval, envelope.seq, request.expires_at);
+                let asked = AskChange::Open(request.approval, envelope.seq, request.expires_at);
                 self.approvals.push(asked);
             }
             Event::ApprovalResolved(resolved) => {
-                let decided = ApprovalChange::Close(resolved.approval, envelope.seq, envelope.at);
+                let decided = AskChange::Close(resolved.approval, envelope.seq, envelope.at);
                 self.approvals.push(decided);
+            }
+            Event::QuestionAsked(asked) => {
+                self.questions.push(AskChange::Open(asked.question, envelope.seq, asked.expires_at));
+            }
+            Event::QuestionAnswered(answered) => {
+                self.questions.push(AskChange::Close(answered.question, envelope.seq, envelope.at));
             }
             Event::TurnCompleted(end) => self.end(end.turn, envelope, TurnEnding::Completed),
             Event::TurnFailed(end) => self.end(end.turn, envelope, TurnEnding::Failed),
@@ -128,7 +126,8 @@ impl Derived {
     }
 
     fn end(&mut self, turn: TurnId, envelope: &Envelope, ending: TurnEnding) {
-        self.approvals.push(ApprovalChange::CloseAll(envelope.seq, envelope.at));
+        self.approvals.push(AskChange::CloseAll(envelope.seq, envelope.at));
+        self.questions.push(AskChange::CloseAll(envelope.seq, envelope.at));
         self.turns.push(TurnChange::Ended(turn, envelope.at, ending));
     }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use moongate_protocol::{Alias, ApprovalId, BlobHash, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
+use moongate_protocol::{
+    Alias, ApprovalId, BlobHash, KeyId, QuestionId, Seq, SessionId, Tenant, Timestamp, TurnId,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Append, ApprovalQuery, ApprovalRow, AuditEntry, Beginning, Bill, Caller, Derived, Fence, Gateway,
-    IdempotencyRow, KeyRow, ListQuery, MemoryStore, Record, Refusal, SearchHit, SessionHandle, SessionRow,
-    SpentRow, Store, StoreError, SubmissionKey, TurnCounts, TurnQuery, TurnRow, Uploads, UsageQuery,
-    UsageRow, session::Place,
+    Append, ApprovalRow, AskQuery, AuditEntry, Beginning, Bill, Caller, Derived, Fence, Gateway,
+    IdempotencyRow, KeyRow, ListQuery, MemoryStore, QuestionRow, Record, Refusal, SearchHit, SessionHandle,
+    SessionRow, SpentRow, Store, StoreError, SubmissionKey, TurnCounts, TurnQuery, TurnRow, Uploads,
+    UsageQuery, UsageRow, session::Place,
 };
 
 /// A session that ends with this value: its turn is stopped, its log forgotten.
@@ -163,12 +165,16 @@ impl Store for Fleeting {
         self.kept.bill(bill).await
     }
 
-    async fn approvals(
-        &self,
-        tenant: &Tenant,
-        query: &ApprovalQuery,
-    ) -> Result<Vec<ApprovalRow>, StoreError> {
+    async fn approvals(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<ApprovalRow>, StoreError> {
         self.log.approvals(tenant, query).await
+    }
+
+    async fn questions(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<QuestionRow>, StoreError> {
+        self.log.questions(tenant, query).await
+    }
+
+    async fn question(&self, tenant: &Tenant, id: QuestionId) -> Result<Option<QuestionRow>, StoreError> {
+        self.log.question(tenant, id).await
     }
 
     async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {

@@ -53,8 +53,18 @@ pub const APPROVAL_REASON_BYTES: usize = 4 * 1024;
 pub const REMEMBERED_RULES: usize = 256;
 /// Bytes of one such rule.
 pub const RULE_BYTES: usize = 16 * 1024;
-/// Approvals one page lists.
-pub const APPROVALS_LISTED: usize = 1000;
+/// Bytes of a question as people are shown it: more nobody reads.
+pub const QUESTION_BYTES: usize = 16 * 1024;
+/// Bytes of a question's form.
+pub const QUESTION_FORM_BYTES: usize = 32 * 1024;
+/// Fields of a form: a person fills them in one by one.
+pub const QUESTION_FIELDS: usize = 32;
+/// Choices of one field.
+pub const QUESTION_CHOICES: usize = 100;
+/// Bytes of the answers to a question, as JSON: the model is shown all of them.
+pub const QUESTION_ANSWERS_BYTES: usize = 32 * 1024;
+/// Approvals or questions one page lists.
+pub const ASKS_LISTED: usize = 1000;
 /// Times a task is handed on from agent to agent: deeper nobody follows who does what.
 pub const DELEGATION_DEPTH: usize = 4;
 /// Tasks one turn may hand to other agents: each is a session of its own.

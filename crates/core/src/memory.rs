@@ -8,15 +8,19 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
-    Alias, ApprovalId, BlobHash, KeyId, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, TurnId,
+    Alias, ApprovalId, BlobHash, KeyId, MicroUsd, QuestionId, Seq, SessionId, SessionState, Tenant,
+    Timestamp, TurnId,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
-    ListQuery, MemoryUploads, Record, SearchHit, SessionRow, SpentRow, Store, StoreError, SubmissionKey,
-    TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageQuery, UsageRow, approval_list::ApprovalTable,
-    caller::is_of_its_namespace, is_beneath, terms, turn_list::TurnTable, words,
+    Append, ApprovalRow, AskQuery, AuditEntry, Bill, Derived, DoorName, Fence, IdempotencyRow, KeyRow,
+    ListQuery, MemoryUploads, QuestionRow, Record, SearchHit, SessionRow, SpentRow, Store, StoreError,
+    SubmissionKey, TurnCounts, TurnQuery, TurnRow, Uploads, UsageGroup, UsageQuery, UsageRow,
+    asks::{self, AskTable},
+    is_beneath, terms,
+    turn_list::TurnTable,
+    words,
 };
 
 /// Most bytes of events one read returns, as long as it returns one event.
@@ -48,7 +52,8 @@ struct Kept {
     fence: Fence,
     log: Vec<Arc<Record>>,
     title: Vec<String>,
-    approvals: ApprovalTable,
+    approvals: AskTable<ApprovalId>,
+    questions: AskTable<QuestionId>,
 }
 
 impl MemoryStore {
@@ -98,6 +103,9 @@ impl State {
         for change in derived.approvals {
             kept.approvals.change(id, change);
         }
+        for change in derived.questions {
+            kept.questions.change(id, change);
+        }
         Ok(())
     }
 
@@ -115,7 +123,8 @@ impl State {
             fence: append.fence,
             log: Vec::new(),
             title: Vec::new(),
-            approvals: ApprovalTable::default(),
+            approvals: AskTable::default(),
+            questions: AskTable::default(),
         })
     }
 
@@ -185,18 +194,8 @@ impl State {
         groups.into_values().collect()
     }
 
-    fn approvals(&self, tenant: &Tenant, query: &ApprovalQuery) -> Vec<ApprovalRow> {
-        let ours = self.sessions.values().filter(|kept| {
-            kept.row.tenant == *tenant
-                && query.session.is_none_or(|session| kept.row.view.id == session)
-                && query.owner.as_ref().is_none_or(|owner| {
-                    kept.row.view.owner == *owner || query.shared && is_of_its_namespace(&kept.row.view.owner)
-                })
-        });
-        let mut rows: Vec<ApprovalRow> = ours.flat_map(|kept| kept.approvals.rows(query.filter)).collect();
-        crate::approval_list::sort(&mut rows, query.filter);
-        rows.truncate(query.limit);
-        rows
+    fn of(&self, tenant: &Tenant) -> impl Iterator<Item = &Kept> {
+        self.sessions.values().filter(move |kept| kept.row.tenant == *tenant)
     }
 
     fn delete(&mut self, session: SessionId, fence: Fence) -> Result<(), StoreError> {
@@ -316,18 +315,20 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn approvals(
-        &self,
-        tenant: &Tenant,
-        query: &ApprovalQuery,
-    ) -> Result<Vec<ApprovalRow>, StoreError> {
-        Ok(self.state().approvals(tenant, query))
+    async fn approvals(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<ApprovalRow>, StoreError> {
+        Ok(asks::list(self.state().of(tenant).map(|kept| (&kept.row, &kept.approvals)), query))
     }
 
     async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
-        let state = self.state();
-        let mut ours = state.sessions.values().filter(|kept| kept.row.tenant == *tenant);
-        Ok(ours.find_map(|kept| kept.approvals.get(id)))
+        Ok(self.state().of(tenant).find_map(|kept| kept.approvals.get(id)))
+    }
+
+    async fn questions(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<QuestionRow>, StoreError> {
+        Ok(asks::list(self.state().of(tenant).map(|kept| (&kept.row, &kept.questions)), query))
+    }
+
+    async fn question(&self, tenant: &Tenant, id: QuestionId) -> Result<Option<QuestionRow>, StoreError> {
+        Ok(self.state().of(tenant).find_map(|kept| kept.questions.get(id)))
     }
 
     async fn delete(&self, session: SessionId, fence: Fence) -> Result<(), StoreError> {

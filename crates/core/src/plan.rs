@@ -75,6 +75,25 @@ fn visible(json: &str) -> String {
     out
 }
 
+/// Text for people with every character that cannot be seen written as `\u{…}`, line breaks aside. What binds nobody
+/// to a call may have other dresses: people's own quotes and dashes are left alone.
+pub(crate) fn visible_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) && c != '\n' {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Whether every character of a text on one line can be seen.
+pub(crate) fn is_visible(text: &str) -> bool {
+    !text.chars().any(is_hidden)
+}
+
 /// Control characters, spaces that are not the space, marks of direction, joiners, selectors, tags, private use and
 /// whatever else is shown as nothing.
 fn is_hidden(c: char) -> bool {

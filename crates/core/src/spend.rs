@@ -2,7 +2,10 @@
 //! began is not broken off.
 
 pub use moongate_protocol::Allowance;
-use moongate_protocol::{AgentName, ErrorCode, MicroUsd, Namespace, Principal, Tokens, UsageTotal};
+use moongate_protocol::{
+    AgentName, ErrorCode, MicroUsd, Namespace, Principal, SpendScope, Tokens, UsageTotal,
+};
+use serde_json::Value;
 
 use crate::{Fault, is_beneath, ledger::Account};
 
@@ -73,6 +76,16 @@ pub struct SpendLimits {
     pub day: Allowance,
 }
 
+/// What happens where a turn reaches its own limit or its session's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLimit {
+    /// The turn fails.
+    #[default]
+    Fail,
+    /// People are asked whether it may spend as much again.
+    Ask,
+}
+
 /// The spend limits of a node. Each agent has its own besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spending {
@@ -82,6 +95,53 @@ pub struct Spending {
     pub caller: Allowance,
     /// For single namespaces, each with all beneath it.
     pub beneath: Vec<(Namespace, SpendLimits)>,
+    /// What happens at the limits of a turn and of a session. Those of a day are walls.
+    pub on_limit: OnLimit,
+}
+
+/// The field of a question about a limit.
+pub(crate) const GO_ON: &str = "go_on";
+
+/// How often people let a limit be passed by as much again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Raised {
+    /// The open turn's.
+    turn: u64,
+    /// The session's.
+    session: u64,
+    /// They said no in the open turn, or nothing.
+    pub(crate) refused: bool,
+}
+
+impl Raised {
+    /// Another turn begins.
+    pub(crate) fn begin_turn(&mut self) {
+        (self.turn, self.refused) = (0, false);
+    }
+
+    /// Takes what people said about a limit.
+    pub(crate) fn take(&mut self, scope: SpendScope, answers: &Value) {
+        match (answers.get(GO_ON).and_then(Value::as_bool), scope) {
+            (Some(true), SpendScope::Turn) => self.turn += 1,
+            (Some(true), SpendScope::Session) => self.session += 1,
+            (Some(false) | None, _) => self.refused = true,
+        }
+    }
+}
+
+/// A limit that is reached.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// Why the turn fails, if it does.
+    pub(crate) fault: Fault,
+    /// What people may let it go past.
+    pub(crate) scope: Option<SpendScope>,
+}
+
+impl From<Fault> for Reached {
+    fn from(fault: Fault) -> Self {
+        Self { fault, scope: None }
+    }
 }
 
 /// What a turn and its session have spent.
@@ -89,6 +149,32 @@ pub struct Spending {
 pub(crate) struct SoFar {
     pub(crate) turn: Spent,
     pub(crate) session: Spent,
+    /// What people let be spent besides.
+    pub(crate) raised: Raised,
+}
+
+impl SoFar {
+    fn check_turn(&self, limit: &Allowance) -> Result<(), Reached> {
+        let limit = raised(limit, self.raised.turn);
+        let reached = |fault| Reached { fault, scope: Some(SpendScope::Turn) };
+        within(&limit, self.turn, "of the turn").map_err(reached)
+    }
+
+    fn check_session(&self, limit: &Allowance) -> Result<(), Reached> {
+        let limit = raised(limit, self.raised.session);
+        let reached = |fault| Reached { fault, scope: Some(SpendScope::Session) };
+        within(&limit, self.session, "of the session").map_err(reached)
+    }
+}
+
+/// An allowance, and as much again so many times.
+fn raised(allowance: &Allowance, times: u64) -> Allowance {
+    let raise = |amount: u64| amount.saturating_mul(times.saturating_add(1));
+    Allowance {
+        cost: allowance.cost.map(|cost| MicroUsd(raise(cost.0))),
+        tokens: allowance.tokens.map(raise),
+        calls: allowance.calls.map(raise),
+    }
 }
 
 /// Who spends: whose limits count.
@@ -113,11 +199,11 @@ impl Spending {
         spender: Spender<'_>,
         so_far: SoFar,
         today: impl Fn(Account) -> Spent,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Reached> {
         within(spender.given, so_far.turn, "of the turn that delegated")?;
         for limits in self.on(spender) {
-            within(&limits.turn, so_far.turn, "of the turn")?;
-            within(&limits.session, so_far.session, "of the session")?;
+            so_far.check_turn(&limits.turn)?;
+            so_far.check_session(&limits.session)?;
         }
         let day = |limit: &Allowance, account: Account, of: &str| {
             if limit.is_endless() { Ok(()) } else { within(limit, today(account), of) }
@@ -127,7 +213,7 @@ impl Spending {
         for (path, limits) in self.on_path(spender.namespace) {
             day(&limits.day, Account::Namespace(path.clone()), "of the namespace for today")?;
         }
-        day(&self.everywhere.day, Account::Everything, "of the server for today")
+        Ok(day(&self.everywhere.day, Account::Everything, "of the server for today")?)
     }
 
     /// Whether any limit by day counts for a spender.
@@ -139,7 +225,9 @@ impl Spending {
     pub(crate) fn left(&self, spender: Spender<'_>, so_far: SoFar) -> Allowance {
         let given = left(spender.given, so_far.turn);
         self.on(spender).fold(given, |least, limits| {
-            least.and(left(&limits.turn, so_far.turn)).and(left(&limits.session, so_far.session))
+            let turn = raised(&limits.turn, so_far.raised.turn);
+            let session = raised(&limits.session, so_far.raised.session);
+            least.and(left(&turn, so_far.turn)).and(left(&session, so_far.session))
         })
     }
 

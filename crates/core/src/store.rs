@@ -5,14 +5,14 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_protocol::{
-    AgentName, Alias, ApprovalId, BlobHash, ErrorCode, KeyId, Namespace, Principal, Seq, SessionId,
-    SessionState, SessionView, Tenant, Timestamp, TurnId,
+    AgentName, Alias, ApprovalId, BlobHash, ErrorCode, KeyId, Namespace, Principal, QuestionId, Seq,
+    SessionId, SessionState, SessionView, Tenant, Timestamp, TurnId,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalQuery, Bill, Device, IdempotencyRow, Record, Scopes, SpentRow, SubmissionKey, TurnCounts,
-    TurnQuery, TurnRow, Uploads, UsageQuery, UsageRow,
+    ApprovalRow, AskQuery, Bill, Device, IdempotencyRow, QuestionRow, Record, Scopes, SpentRow,
+    SubmissionKey, TurnCounts, TurnQuery, TurnRow, Uploads, UsageQuery, UsageRow,
 };
 
 /// Owner generation: only grows. An append by an older owner is refused.
@@ -172,21 +172,6 @@ pub struct AuditEntry {
     pub from: Option<String>,
 }
 
-/// Where the log says what about an approval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ApprovalRow {
-    /// Its id.
-    pub approval: ApprovalId,
-    /// In which session.
-    pub session: SessionId,
-    /// The event that asks.
-    pub asked: Seq,
-    /// When silence becomes a no.
-    pub expires_at: Timestamp,
-    /// The event that decided, or ended the turn, and when; none while it is open.
-    pub decided: Option<(Seq, Timestamp)>,
-}
-
 /// What an integrity check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
@@ -273,11 +258,16 @@ pub trait Store: Send + Sync {
     async fn bill(&self, bill: Bill) -> Result<(), StoreError>;
 
     /// Approvals of one tenant, in the order the query's filter names; `limit` of them at most.
-    async fn approvals(&self, tenant: &Tenant, query: &ApprovalQuery)
-    -> Result<Vec<ApprovalRow>, StoreError>;
+    async fn approvals(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<ApprovalRow>, StoreError>;
 
     /// An approval of one tenant.
     async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError>;
+
+    /// Questions of one tenant, in the order the query's filter names; `limit` of them at most.
+    async fn questions(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<QuestionRow>, StoreError>;
+
+    /// A question of one tenant.
+    async fn question(&self, tenant: &Tenant, id: QuestionId) -> Result<Option<QuestionRow>, StoreError>;
 
     /// Removes a session and everything derived from it.
     ///

@@ -89,6 +89,7 @@ async fn obey(command: Option<Command>, context: &Context) -> Outcome {
         Command::Chat(args) => chat::run(args, context).await,
         Command::Sessions { remote, command } => commands::sessions(&remote, command, context).await,
         Command::Approvals { remote, command } => commands::approvals(&remote, command, context).await,
+        Command::Questions { remote, command } => commands::questions(&remote, command, context).await,
         Command::Keys { remote, command } => commands::keys(&remote, command, context).await,
         Command::Pair(args) => commands::pair(args, context).await,
         Command::Agents(args) => commands::agents(&args, context).await,

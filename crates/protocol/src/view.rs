@@ -121,6 +121,21 @@ pub enum ApprovalState {
     Expired,
 }
 
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionState {
+    /// Nobody answered yet.
+    Open,
+    /// A person did.
+    Answered,
+    /// The turn ended before anybody did.
+    Closed,
+    /// Nobody did in time.
+    Expired,
+}
+
 /// A message of the transcript.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -10,7 +10,7 @@ use moongate_protocol::{Seq, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use crate::{
-    approvals::change_approvals,
+    asks::{change_asks, forget_asks},
     chain::{NO_ROW, log_ids},
     find::{Doc, Finder, Place},
     keys,
@@ -198,7 +198,7 @@ impl Tables<'_> {
     fn derive(&mut self, no: i64, log: i64, append: &Prepared) -> Result<()> {
         insert_calls(self.connection, &append.row, &append.derived)?;
         self.finder.push_place(Place { session: no, last: int(append.last()), log });
-        change_approvals(self.connection, no, &append.derived.approvals)?;
+        change_asks(self.connection, no, &append.derived)?;
         let SessionRow { tenant, view, .. } = &append.row;
         let session = Session { no, id: view.id, tenant, owner: &view.owner };
         self.finder.push_turns(session, &append.derived.turns);
@@ -228,11 +228,11 @@ impl Tables<'_> {
         for sql in [
             "DELETE FROM place WHERE session = ?1",
             "DELETE FROM idempotency WHERE session = ?1",
-            "DELETE FROM approval WHERE session = ?1",
             "DELETE FROM turn WHERE session = ?1",
         ] {
             self.connection.prepare_cached(sql)?.execute([no])?;
         }
+        forget_asks(self.connection, no)?;
         Ok(Ok(1))
     }
 

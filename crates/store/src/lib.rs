@@ -5,7 +5,7 @@
 //! connections of their own and never wait for the writer.
 
 mod apply;
-mod approvals;
+mod asks;
 mod backup;
 mod blobs;
 mod chain;

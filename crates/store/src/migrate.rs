@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0005_devices.sql"),
     include_str!("../migrations/0006_accounts.sql"),
     include_str!("../migrations/0007_submissions.sql"),
+    include_str!("../migrations/0008_questions.sql"),
 ];
 
 /// Runs the steps the store has not had yet. A step that was cut off leaves no trace and runs again.

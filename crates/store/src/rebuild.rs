@@ -8,7 +8,7 @@ use rusqlite::{Connection, Result, Transaction, TransactionBehavior, named_param
 
 use crate::{
     apply::{blob, insert_calls},
-    approvals::change_approvals,
+    asks::{change_asks, forget_asks},
     find::{Doc, mark_indexed},
     prepare::{is_busy, shared, state_number},
     waiting_turns::{Session, WaitingTurns},
@@ -20,7 +20,7 @@ const PLACES: &str = "DELETE FROM place; \
      INSERT OR REPLACE INTO place (session, last, log) SELECT session, last, id FROM log ORDER BY id; \
      UPDATE session SET tail = (SELECT coalesce(max(p.log), 0) FROM place p WHERE p.session = session.no)";
 
-/// Rebuilds; a session whose log is damaged keeps its row, its usage and its approvals, and is in the report.
+/// Rebuilds; a session whose log is damaged keeps its row, its usage and what it asks, and is in the report.
 pub(crate) fn rebuild(connection: &Connection) -> Result<CheckReport> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut report = CheckReport::default();
@@ -49,7 +49,7 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
     let (tenant, door): (String, String) = connection
         .prepare_cached("SELECT tenant, door FROM session WHERE no = ?1")?
         .query_row([session.no], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    connection.prepare_cached("DELETE FROM approval WHERE session = ?1")?.execute([session.no])?;
+    forget_asks(connection, session.no)?;
     connection.prepare_cached("DELETE FROM turn WHERE session = ?1")?.execute([session.no])?;
     connection
         .prepare_cached("DELETE FROM usage WHERE tenant = ?1 AND session = ?2")?
@@ -60,7 +60,7 @@ fn derive(connection: &Connection, session: Walked, summary: &Summary) -> Result
         let row =
             SessionRow { tenant: tenant.clone(), door: shared(&door), view: step.summary.view().clone() };
         insert_calls(connection, &row, &step.derived)?;
-        change_approvals(connection, session.no, &step.derived.approvals)?;
+        change_asks(connection, session.no, &step.derived)?;
         let SessionRow { tenant, view, .. } = &row;
         let whose = Session { no: session.no, id: session.id, tenant, owner: &view.owner };
         turns.push(whose, &step.derived.turns);

@@ -9,11 +9,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
-    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow,
-    ListQuery, Record, SearchHit, SessionRow, SpentRow, Store, StoreAdmin, StoreError, SubmissionKey,
+    Append, ApprovalRow, AskQuery, AuditEntry, Bill, CheckReport, Fence, IdempotencyRow, KeyRow, ListQuery,
+    QuestionRow, Record, SearchHit, SessionRow, SpentRow, Store, StoreAdmin, StoreError, SubmissionKey,
     TurnCounts, TurnQuery, TurnRow, Uploads, UsageQuery, UsageRow,
 };
-use moongate_protocol::{Alias, ApprovalId, BlobHash, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
+use moongate_protocol::{
+    Alias, ApprovalId, BlobHash, KeyId, QuestionId, Seq, SessionId, Tenant, Timestamp, TurnId,
+};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -23,7 +25,7 @@ use tokio::{
 use crate::{
     OpenError,
     apply::Op,
-    approvals, backup, blobs, check, connect,
+    asks, backup, blobs, check, connect,
     error::reading,
     find,
     folder::{BLOBS, Folder, UPLOADS},
@@ -263,18 +265,24 @@ impl Store for SqliteStore {
         self.change(Op::Bill(Box::new(bill))).await.map(|_| ())
     }
 
-    async fn approvals(
-        &self,
-        tenant: &Tenant,
-        query: &ApprovalQuery,
-    ) -> Result<Vec<ApprovalRow>, StoreError> {
+    async fn approvals(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<ApprovalRow>, StoreError> {
         let (tenant, query) = (tenant.clone(), query.clone());
-        self.read(move |connection| approvals::approvals(connection, &tenant, &query)).await
+        self.read(move |connection| asks::asks(connection, &tenant, &query)).await
     }
 
     async fn approval(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
         let tenant = tenant.clone();
-        self.read(move |connection| approvals::approval(connection, &tenant, id)).await
+        self.read(move |connection| asks::ask(connection, &tenant, id)).await
+    }
+
+    async fn questions(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<QuestionRow>, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.read(move |connection| asks::asks(connection, &tenant, &query)).await
+    }
+
+    async fn question(&self, tenant: &Tenant, id: QuestionId) -> Result<Option<QuestionRow>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |connection| asks::ask(connection, &tenant, id)).await
     }
 
     async fn delete(&self, session: SessionId, fence: Fence) -> Result<(), StoreError> {

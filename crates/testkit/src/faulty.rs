@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use moongate_core::{
-    Append, ApprovalQuery, ApprovalRow, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, Record,
-    SearchHit, SessionRow, SpentRow, Store, StoreError, SubmissionKey, TurnCounts, TurnQuery, TurnRow,
-    Uploads, UsageQuery, UsageRow,
+    Append, ApprovalRow, AskQuery, AuditEntry, Bill, Fence, IdempotencyRow, KeyRow, ListQuery, QuestionRow,
+    Record, SearchHit, SessionRow, SpentRow, Store, StoreError, SubmissionKey, TurnCounts, TurnQuery,
+    TurnRow, Uploads, UsageQuery, UsageRow,
 };
-use moongate_protocol::{Alias, ApprovalId, BlobHash, KeyId, Seq, SessionId, Tenant, Timestamp, TurnId};
+use moongate_protocol::{
+    Alias, ApprovalId, BlobHash, KeyId, QuestionId, Seq, SessionId, Tenant, Timestamp, TurnId,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gate;
@@ -207,11 +209,15 @@ impl Store for FaultyStore {
         self.alive().await.spent(since).await
     }
 
-    async fn approvals(
-        &self,
-        tenant: &Tenant,
-        query: &ApprovalQuery,
-    ) -> Result<Vec<ApprovalRow>, StoreError> {
+    async fn questions(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<QuestionRow>, StoreError> {
+        self.alive().await.questions(tenant, query).await
+    }
+
+    async fn question(&self, tenant: &Tenant, id: QuestionId) -> Result<Option<QuestionRow>, StoreError> {
+        self.alive().await.question(tenant, id).await
+    }
+
+    async fn approvals(&self, tenant: &Tenant, query: &AskQuery) -> Result<Vec<ApprovalRow>, StoreError> {
         self.alive().await.approvals(tenant, query).await
     }
 

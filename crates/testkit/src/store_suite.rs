@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken promise is a panic; that is what a test sees")]
 
+mod asks;
 mod log;
 mod projections;
 mod scribe;
@@ -47,7 +48,8 @@ cases! {
     projections::lists_filter_and_page,
     submissions::a_submission_is_remembered_until_it_is_swept,
     submissions::a_name_that_counts_in_all_sessions_of_a_door_is_used_in_one,
-    projections::approvals_are_open_until_somebody_or_the_turns_end_decides,
+    asks::approvals_are_open_until_somebody_or_the_turns_end_decides,
+    asks::questions_are_open_until_somebody_or_the_turns_end_answers,
     projections::usage_is_summed_between_two_times,
     projections::what_was_spent_is_summed_by_account_since_a_time,
     turns::turns_are_listed_newest_first_and_counted_by_how_they_ended,

@@ -30,6 +30,7 @@ const DOWNGRADE: &str = "import sqlite3, sys\n\
     db.execute('DROP INDEX audit_tenant')\n\
     db.execute('DROP TABLE turn')\n\
     db.execute('DROP TABLE approval')\n\
+    db.execute('DROP TABLE question')\n\
     db.execute('CREATE TABLE approval (id BLOB PRIMARY KEY, session INTEGER NOT NULL, expires INTEGER NOT NULL) '\n\
     \x20          'STRICT, WITHOUT ROWID')\n\
     db.execute('CREATE INDEX approval_session ON approval (session)')\n\

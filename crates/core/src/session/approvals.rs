@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use moongate_protocol::{
     ApprovalId, ApprovalRequested, ApprovalResolved, CallId, Decision as Word, ErrorCode, Event, Principal,
-    RememberRule, RememberScope, Resolve, Timestamp,
+    RememberRule, RememberScope, Resolve,
 };
 use serde_json::Value;
 
@@ -73,11 +73,6 @@ impl Approvals {
     /// The questions nobody answered yet.
     pub(crate) fn open(&self) -> impl Iterator<Item = &ApprovalRequested> {
         self.asked.values().filter(|asked| asked.resolved.is_none()).map(|asked| &asked.request)
-    }
-
-    /// When the first open question becomes a no.
-    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
-        self.open().map(|request| request.expires_at).min()
     }
 
     /// What became of the question about a call, where there was one; of two the later.

@@ -16,6 +16,9 @@ pub(super) fn entry(envelope: &Envelope, state: &State, tenant: &Tenant) -> Opti
             };
             (resolved.by.clone(), action, resolved.approval.to_string())
         }
+        Event::QuestionAnswered(answered) if !answered.answers.is_null() => {
+            (answered.by.clone(), "question.answered", answered.question.to_string())
+        }
         Event::ToolCalled(called) if called.ground == Ground::AutoApproval => {
             (policy(), "tool.auto_approved", format!("{} {} {}", envelope.session, called.call, called.tool))
         }

@@ -8,7 +8,7 @@ use moongate_protocol::{
     TurnId, TurnStarted,
 };
 
-use super::{approvals, open_calls, state::State};
+use super::{approvals, open_calls, questions, state::State};
 use crate::{
     Catalog, Fence, Ids, Limits, Refusal, history,
     limits::{INPUT_PARTS, INPUT_TEXT_BYTES, METADATA_BYTES, TITLE_BYTES},
@@ -70,19 +70,19 @@ pub(crate) fn decide(state: &State, command: &Command, context: &Context<'_>) ->
         Command::Cancel(cancel) | Command::Abort(cancel) => cancel_turn(state, *cancel, context.by),
         Command::Update(patch) => update(patch, context),
         Command::Resolve(resolve) => approvals::resolve(state, resolve, context),
-        Command::Answer(answer) => Err(Refusal::not_found(&format!("open question as {}", answer.question))),
-        Command::Delete => Ok(delete(state, context.by)),
-        Command::Forget(since) => forget(state, *since, context.by),
+        Command::Answer(answer) => questions::answer(state, answer, context),
+        Command::Delete => Ok(delete(state, context)),
+        Command::Forget(since) => forget(state, *since, context),
     }
 }
 
 /// Nothing is removed that somebody uses.
-fn forget(state: &State, since: Timestamp, by: &Principal) -> Result<Decision, Refusal> {
+fn forget(state: &State, since: Timestamp, context: &Context<'_>) -> Result<Decision, Refusal> {
     let is_used = state.turn.is_some() || state.queue().next().is_some() || state.view().updated_at > since;
     if is_used {
         return Err(Refusal::new(ErrorCode::Conflict, "the session is in use"));
     }
-    Ok(delete(state, by))
+    Ok(delete(state, context))
 }
 
 fn submit(state: &State, input: &NewInput, context: &Context<'_>) -> Result<Decision, Refusal> {
@@ -276,7 +276,8 @@ fn update(patch: &SessionPatch, context: &Context<'_>) -> Result<Decision, Refus
 }
 
 /// The last events of a session: its turn ends, then it does.
-fn delete(state: &State, by: &Principal) -> Decision {
+fn delete(state: &State, context: &Context<'_>) -> Decision {
+    let by = context.by;
     let ended = state.turn.as_ref().map(|turn| {
         Event::TurnCancelled(TurnCancelled {
             turn: turn.id,
@@ -287,7 +288,8 @@ fn delete(state: &State, by: &Principal) -> Decision {
         })
     });
     let deleted = Event::SessionDeleted(SessionDeleted { by: by.clone() });
-    let unanswered = approvals::voided(&state.approvals, by);
+    let mut unanswered = approvals::voided(&state.approvals, by);
+    unanswered.extend(questions::voided(state, by, context.ids.now()));
     Decision::only(unanswered.into_iter().chain(ended).chain([deleted]).collect())
 }
 

@@ -186,9 +186,7 @@ impl Actor {
         let Some(started) = self.log.state.delegations.open.get(&call).cloned() else { return Ok(()) };
         let events = self.ended(&started, returned).into();
         self.log.write(events).await?;
-        if self.running.is_some() || !self.log.state.rests() {
-            self.go_on_decided();
-        }
+        self.go_on_decided();
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use super::{
     actor::{Command as ActorCommand, Done, Message, start},
 };
 use crate::{
-    ApprovalView, Caller, Follower, Record, Refusal, Scope, StoreError, gateway::Shared, limits::READ_BATCH,
+    ApprovalView, Caller, Follower, QuestionView, Record, Refusal, Scope, StoreError, asks::Ask,
+    gateway::Shared, limits::READ_BATCH,
 };
 
 /// A submission that is on disk.
@@ -204,19 +205,26 @@ impl SessionHandle {
         self.require(Scope::ApprovalsDecide)?;
         let id = resolve.approval;
         let done = self.command(Command::Resolve(resolve)).await?;
-        let row = self.slot.store().approval(&self.slot.identity().tenant, id).await?;
-        let row = row.ok_or_else(|| Refusal::not_found("approval"))?;
-        let view = crate::approvals::view(&**self.slot.store(), &row).await?;
-        Ok(ApprovalView { already: done.already, ..view })
+        Ok(ApprovalView { already: done.already, ..self.asked(id).await? })
     }
 
-    /// Answers an open question.
+    /// Answers a question. The first answer counts; a later one is answered with the first.
     ///
     /// # Errors
-    /// `not_found` when it is not open (any more).
-    pub async fn answer(&self, answer: Answer) -> Result<SessionView, Refusal> {
+    /// `not_found` when there is none, `too_large` or `unprocessable` when the answers are not acceptable.
+    pub async fn answer(&self, answer: Answer) -> Result<QuestionView, Refusal> {
         self.require(Scope::ApprovalsDecide)?;
-        Ok(self.command(Command::Answer(answer)).await?.view)
+        let id = answer.question;
+        let done = self.command(Command::Answer(answer)).await?;
+        Ok(QuestionView { already: done.already, ..self.asked(id).await? })
+    }
+
+    /// What the log says about what people were asked.
+    async fn asked<A: Ask>(&self, id: A) -> Result<A::View, Refusal> {
+        let store = &**self.slot.store();
+        let row = id.row(store, &self.slot.identity().tenant).await?;
+        let row = row.ok_or_else(|| Refusal::not_found(A::NAME))?;
+        Ok(A::view(store, &row).await?)
     }
 
     /// Keeps an attachment's bytes where the session's log is.

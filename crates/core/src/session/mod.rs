@@ -11,6 +11,7 @@ mod load;
 mod log;
 mod open_calls;
 mod parked;
+mod questions;
 mod repeated;
 mod running;
 mod state;

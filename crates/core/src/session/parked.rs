@@ -2,17 +2,19 @@
 //! becomes a no.
 
 use moongate_protocol::{
-    ApprovalRequested, CallId, Decision, Event, Ground, Notice, Principal, Requirement, Resolve,
-    ToolFinished, ToolOutcome, TurnId, WaitingOn,
+    ApprovalId, ApprovalRequested, CallId, Command, Decision, Event, Ground, Notice, Principal,
+    QuestionAsked, QuestionId, Requirement, ToolFinished, ToolOutcome, TurnId, WaitingOn,
 };
 
 use super::{
     actor::{Actor, Done, Stop, refusal_for},
     approvals::{expired, voided},
+    questions,
     task::Canceller,
 };
 use crate::{
     Refusal, ToolResult,
+    asks::Ask,
     turn::{Then, Verdict},
 };
 
@@ -35,6 +37,25 @@ impl Actor {
         self.log.write(vec![Event::ApprovalRequested(request)]).await?;
         self.mind_expiry();
         self.show_rest();
+        Ok(Verdict::Asked)
+    }
+
+    /// A call is a question to people, or the turn has one.
+    pub(super) async fn inquire(
+        &mut self,
+        asked: QuestionAsked,
+        mut events: Vec<Event>,
+    ) -> Result<Verdict, Stop> {
+        let is_turns = asked.call.is_none();
+        events.push(Event::QuestionAsked(asked));
+        self.log.write(events).await?;
+        self.mind_expiry();
+        self.show_rest();
+        if is_turns {
+            // It has nothing to do before there is an answer.
+            (self.running, self.permit) = (None, None);
+            return Ok(Verdict::Ended);
+        }
         Ok(Verdict::Asked)
     }
 
@@ -63,11 +84,12 @@ impl Actor {
         self.expire().await
     }
 
-    /// Writes a no for every question nobody answered in time.
+    /// Writes a no to every call nobody decided on in time, and an end to every question nobody answered.
     pub(super) async fn expire(&mut self) -> Result<(), Stop> {
         let now = self.shared.ids.now();
         let due = self.log.state.approvals.open().filter(|request| request.expires_at <= now);
-        let due: Vec<Event> = due.map(expired).collect();
+        let mut due: Vec<Event> = due.map(expired).collect();
+        due.extend(questions::expired(&self.log.state, now));
         if due.is_empty() {
             self.mind_expiry();
             return Ok(());
@@ -77,13 +99,14 @@ impl Actor {
         Ok(())
     }
 
-    /// Something was decided: the turn goes on with it, in the task it has or in a new one.
+    /// Something was decided: the turn goes on with it, in the task it has or in a new one, unless others hold it
+    /// up.
     pub(super) fn go_on_decided(&mut self) {
         self.mind_expiry();
         match &self.running {
             Some(running) => running.decided.notify_one(),
             // What was decided is on disk; the next start goes on with it.
-            None if self.shared.shutdown.draining.is_cancelled() => {}
+            None if self.shared.shutdown.draining.is_cancelled() || self.log.state.rests() => {}
             None => self.begin_turn(),
         }
     }
@@ -93,8 +116,9 @@ impl Actor {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return Ok(None) };
         let state = &self.log.state;
         let asked = state.approvals.open().map(|request| &request.call);
+        let questions = state.questions.open().filter_map(|asked| asked.call.as_ref());
         let handed_on = state.delegations.open().map(|started| &started.call);
-        let stopped: Vec<String> = asked.chain(handed_on).map(ToString::to_string).collect();
+        let stopped: Vec<String> = asked.chain(questions).chain(handed_on).map(ToString::to_string).collect();
         self.end_turn_by(Vec::new(), Then::Cancelled(stopped.clone()), Some(by)).await?;
         Ok(Some((turn, stopped)))
     }
@@ -109,6 +133,7 @@ impl Actor {
                 .any(|event| matches!(event, Event::ToolFinished(finished) if finished.call == *call))
         };
         let mut unasked = voided(&state.approvals, by);
+        unasked.extend(questions::voided(state, by, self.shared.ids.now()));
         let calls = state.pending_calls().into_iter();
         let left = calls.filter(|call| call.asked.is_some() && call.started.is_none() && !ended(&call.call));
         unasked.extend(left.map(|call| {
@@ -127,13 +152,31 @@ impl Actor {
         unasked
     }
 
-    /// The answer to a decision on what was decided before.
-    pub(super) async fn decided_before(&self, resolve: &Resolve) -> Option<Result<Done, Refusal>> {
-        if self.log.state.approvals.open().any(|request| request.approval == resolve.approval) {
+    /// The answer to a decision on what was decided before, and to an answer to what was answered before.
+    pub(super) async fn decided_before(&self, command: &Command) -> Option<Result<Done, Refusal>> {
+        let state = &self.log.state;
+        match command {
+            Command::Resolve(resolve) => {
+                let is_open = |id: ApprovalId| state.approvals.open().any(|request| request.approval == id);
+                self.closed_before(resolve.approval, is_open).await
+            }
+            Command::Answer(answer) => {
+                let is_open = |id: QuestionId| state.questions.open().any(|asked| asked.question == id);
+                self.closed_before(answer.question, is_open).await
+            }
+            _ => None,
+        }
+    }
+
+    async fn closed_before<A: Ask>(
+        &self,
+        id: A,
+        is_open: impl Fn(A) -> bool,
+    ) -> Option<Result<Done, Refusal>> {
+        if is_open(id) {
             return None;
         }
-        let identity = self.slot.identity();
-        match self.slot.store().approval(&identity.tenant, resolve.approval).await {
+        match id.row(&**self.slot.store(), &self.slot.identity().tenant).await {
             Ok(Some(row)) if row.session == self.slot.id() => {
                 Some(Ok(Done { already: true, ..self.done(None) }))
             }
@@ -144,14 +187,20 @@ impl Actor {
 
     /// Says when the session has to be looked at again.
     pub(super) fn mind_expiry(&self) {
-        self.shared.expiries.set(self.slot.id(), self.log.state.approvals.next_expiry());
+        self.shared.expiries.set(self.slot.id(), self.log.state.next_expiry());
     }
 
     fn show_rest(&self) {
         let Some(turn) = self.log.state.turn.as_ref().map(|turn| turn.id) else { return };
         let (session, since) = (self.slot.id(), self.shared.ids.now());
-        let asked = self.log.state.approvals.open().next().is_some();
-        let on = if asked { WaitingOn::Approval } else { WaitingOn::Tool };
+        let state = &self.log.state;
+        let on = if state.approvals.open().next().is_some() {
+            WaitingOn::Approval
+        } else if state.questions.open().next().is_some() {
+            WaitingOn::Question
+        } else {
+            WaitingOn::Tool
+        };
         self.slot.feed().notify(Notice::Waiting { session, turn, on, since });
     }
 }

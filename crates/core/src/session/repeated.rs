@@ -45,8 +45,8 @@ impl Actor {
         by: &Principal,
         command: &Command,
     ) -> Option<Result<Done, Refusal>> {
-        if let Command::Resolve(resolve) = command {
-            return self.decided_before(resolve).await;
+        if matches!(command, Command::Resolve(_) | Command::Answer(_)) {
+            return self.decided_before(command).await;
         }
         let Command::Submit(input) = command else { return None };
         let wanted = input.idempotency.as_ref()?;

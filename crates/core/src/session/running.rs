@@ -176,8 +176,13 @@ impl Actor {
             }
             Then::CallModel => self.go_on(events).await?,
             Then::Called => self.rest_or_go_on().await?,
-            Then::Ask(_) | Then::Delegate(_) | Then::Look | Then::Compact { .. } if stopping => Verdict::Stop,
+            Then::Ask(_) | Then::Inquire(_) | Then::Delegate(_) | Then::Look | Then::Compact { .. }
+                if stopping =>
+            {
+                Verdict::Stop
+            }
             Then::Ask(request) => self.ask(*request).await?,
+            Then::Inquire(asked) => self.inquire(*asked, events).await?,
             Then::Delegate(wish) => self.delegate(*wish, events).await?,
             Then::Look => Verdict::Call(self.work()),
             Then::Compact { halvings } => {
@@ -274,6 +279,7 @@ impl Actor {
             }
             Then::Go
             | Then::Ask(_)
+            | Then::Inquire(_)
             | Then::Delegate(_)
             | Then::Look
             | Then::Called

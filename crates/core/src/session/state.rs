@@ -4,15 +4,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use moongate_protocol::{
     AgentName, AgentSnapshot, Envelope, Event, InputId, Overlap, Overrides, PolicyPreset, Position,
-    Principal, SessionView, Terms, ToolSpec, TurnId, TurnStarted, UsageRecorded, UsageTotal,
+    Principal, SessionView, Terms, Timestamp, ToolSpec, TurnId, TurnStarted, UsageRecorded, UsageTotal,
 };
 
 use super::{
     approvals::Approvals,
     delegations::Delegations,
+    questions::Questions,
     transcript::{PendingCall, Transcript},
 };
-use crate::{Agent, Spent, Summary, spend::SoFar};
+use crate::{
+    Agent, Spent, Summary,
+    spend::{Raised, SoFar},
+};
 
 /// The turn that runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +83,7 @@ pub(crate) struct State {
     pub(crate) summary: Summary,
     pub(crate) transcript: Transcript,
     pub(crate) approvals: Approvals,
+    pub(crate) questions: Questions,
     pub(crate) delegations: Delegations,
     /// What it may do at most, where another session delegated to it.
     pub(crate) terms: Option<Terms>,
@@ -88,6 +93,8 @@ pub(crate) struct State {
     pub(crate) window_used: u64,
     /// What all its turns have spent.
     pub(crate) spent: Spent,
+    /// What people let be spent besides.
+    pub(crate) raised: Raised,
 }
 
 impl State {
@@ -99,12 +106,14 @@ impl State {
             summary,
             transcript: Transcript::default(),
             approvals: Approvals::default(),
+            questions: Questions::default(),
             delegations: Delegations::default(),
             terms: created.terms.clone(),
             turn: None,
             waiting: BTreeMap::new(),
             window_used: 0,
             spent: Spent::default(),
+            raised: Raised::default(),
         })
     }
 
@@ -112,6 +121,12 @@ impl State {
     pub(crate) fn apply(&mut self, envelope: &Envelope) {
         self.transcript.apply(envelope);
         self.approvals.apply(&envelope.event);
+        if let Event::QuestionAnswered(answered) = &envelope.event
+            && let Some(scope) = self.questions.limit_of(answered.question)
+        {
+            self.raised.take(scope, &answered.answers);
+        }
+        self.questions.apply(&envelope.event);
         self.delegations.apply(&envelope.event);
         match &envelope.event {
             Event::InputAccepted(input) => {
@@ -128,6 +143,7 @@ impl State {
                 self.waiting.remove(&withdrawn.input);
             }
             Event::TurnStarted(started) => {
+                self.raised.begin_turn();
                 let taken = started.inputs.iter().filter_map(|id| self.waiting.remove(id)).collect();
                 self.turn = Some(OpenTurn::begin(started, taken, &self.view().owner));
             }
@@ -160,7 +176,7 @@ impl State {
             Event::SessionForked(_) => {
                 self.turn = None;
                 self.waiting.clear();
-                self.spent = Spent::default();
+                (self.spent, self.raised) = (Spent::default(), Raised::default());
             }
             event if event.ends_turn().is_some() => self.turn = None,
             _ => {}
@@ -187,7 +203,10 @@ impl State {
         }
         let may_rest = matches!(
             event,
-            Event::ApprovalRequested(_) | Event::DelegationStarted(_) | Event::ToolFinished(_)
+            Event::ApprovalRequested(_)
+                | Event::QuestionAsked(_)
+                | Event::DelegationStarted(_)
+                | Event::ToolFinished(_)
         );
         let rests = may_rest && self.rests();
         if let Some(turn) = &mut self.turn {
@@ -200,14 +219,23 @@ impl State {
         let mut calls = self.transcript.pending_calls();
         for call in &mut calls {
             call.asked = self.approvals.of_call(&call.call);
-            call.delegated = self.delegations.awaits(&call.call);
+            let asks = self.questions.open().any(|asked| asked.call.as_ref() == Some(&call.call));
+            call.handed_on = asks || self.delegations.awaits(&call.call);
         }
         calls
     }
 
-    /// Whether a call waits for a person, or for another agent.
+    /// Whether a person, or another agent, is waited for.
     pub(crate) fn waits(&self) -> bool {
-        self.approvals.open().next().is_some() || self.delegations.open().next().is_some()
+        self.approvals.open().next().is_some()
+            || self.questions.open().next().is_some()
+            || self.delegations.open().next().is_some()
+    }
+
+    /// When silence is the answer to the first thing people are asked.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        let approvals = self.approvals.open().map(|request| request.expires_at);
+        approvals.chain(self.questions.open().map(|asked| asked.expires_at)).min()
     }
 
     /// Whether nothing can be done before one of them answers.
@@ -230,7 +258,7 @@ impl State {
             spent = Spent { calls: turn.spent.calls.max(turn.model_calls), ..turn.spent };
             spent.add(turn.handed_on);
         }
-        SoFar { turn: spent, session: self.spent }
+        SoFar { turn: spent, session: self.spent, raised: self.raised }
     }
 
     /// The rules an agent's turn here is under: the session's or its own, and never laxer than its terms.

@@ -83,14 +83,14 @@ pub(crate) struct PendingCall {
     pub(crate) started: Option<Effect>,
     /// What became of the question whether it may run, where somebody was asked.
     pub(crate) asked: Option<Asked>,
-    /// Another agent is at work on it.
-    pub(crate) delegated: bool,
+    /// It was started, and a person or another agent has it now.
+    pub(crate) handed_on: bool,
 }
 
 impl PendingCall {
     /// Whether it waits for a person, or for another agent.
     pub(crate) fn waits(&self) -> bool {
-        self.delegated || self.asked == Some(Asked::Open)
+        self.handed_on || self.asked == Some(Asked::Open)
     }
 }
 
@@ -178,7 +178,7 @@ impl Transcript {
                     Some(CallState::Asked | CallState::Open) | None => None,
                 };
                 let (call, tool, arguments) = (call.clone(), tool.to_owned(), arguments.clone());
-                Some(PendingCall { item, call, tool, arguments, started, asked: None, delegated: false })
+                Some(PendingCall { item, call, tool, arguments, started, asked: None, handed_on: false })
             })
             .collect()
     }

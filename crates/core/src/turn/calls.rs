@@ -8,7 +8,8 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use moongate_protocol::{
-    CallId, DeltaKind, Effect, Event, Ground, Part, ToolFinished, ToolOutcome, WaitingOn,
+    CallId, DeltaKind, Effect, Event, Ground, Part, QuestionAsked, QuestionId, ToolFinished, ToolOutcome,
+    WaitingOn,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -17,7 +18,8 @@ use super::{
     judge::{Callee, Judged, Prepared},
 };
 use crate::{
-    Grant, Place, Tool, ToolResult,
+    Form, Grant, Place, Tool, ToolResult,
+    ask_user::Inquiry,
     delegate::Errand,
     feed::LivePiece,
     limits::{PARALLEL_TOOLS, TOOL_OUTPUT_SHOWN_BYTES},
@@ -145,6 +147,7 @@ impl Turn {
         let tool = match &prepared.callee {
             Callee::Tool(tool) => Arc::clone(tool),
             Callee::Agents(_) => return self.hand_on(prepared, ground).await,
+            Callee::People(_) => return self.inquire(prepared, ground).await,
         };
         if prepared.call.started.is_none() {
             let called = vec![Event::ToolCalled(self.called(&prepared, ground))];
@@ -171,6 +174,29 @@ impl Turn {
         Ok(match self.report(called, Then::Delegate(Box::new(wish))).await? {
             Verdict::HandedOn => None,
             Verdict::NotHandedOn(why) => Some(ToolResult::ended(ToolOutcome::Denied, why)),
+            _ => Some(ToolResult::ended(ToolOutcome::Cancelled, NOT_STARTED)),
+        })
+    }
+
+    /// Asks people; `None` while nobody answered. The call and the question are one append: a question that was
+    /// asked has a call that waits for it.
+    async fn inquire(&self, prepared: Prepared, ground: Ground) -> Step<Option<ToolResult>> {
+        let inquiry = match Inquiry::read(&prepared.arguments) {
+            Ok(inquiry) => inquiry,
+            Err(fault) => return Ok(Some(ToolResult::ended(ToolOutcome::Error, fault))),
+        };
+        let called = vec![Event::ToolCalled(self.called(&prepared, ground))];
+        let asked = QuestionAsked {
+            turn: self.id,
+            question: self.ids.make(QuestionId::new),
+            call: Some(prepared.call.call),
+            limit: None,
+            text: inquiry.text,
+            form: inquiry.form.as_ref().map(Form::to_value),
+            expires_at: self.expiry(),
+        };
+        Ok(match self.report(called, Then::Inquire(Box::new(asked))).await? {
+            Verdict::Asked => None,
             _ => Some(ToolResult::ended(ToolOutcome::Cancelled, NOT_STARTED)),
         })
     }

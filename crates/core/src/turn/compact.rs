@@ -57,8 +57,8 @@ impl Turn {
         for halvings in 0..=COMPACT_HALVINGS {
             match self.report(Vec::new(), Then::Compact { halvings }).await? {
                 Verdict::Compact(Some(range), spent) => {
-                    if let Err(fault) = self.may_spend(spent).await {
-                        self.fail(Vec::new(), fault).await?;
+                    if let Err(reached) = self.may_spend(spent).await {
+                        self.over_budget(reached, spent).await?;
                         return Err(Over);
                     }
                     if let Some(work) = self.summarise(model, *range, deadline).await? {

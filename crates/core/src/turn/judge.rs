@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Step, Then, Turn, Verdict};
 use crate::{
     Call, Reach, Tool, ToolResult,
+    ask_user::{self, ASK_USER},
     delegate::{self, DELEGATE},
     limits::PLAN_BYTES,
     plan, policy,
@@ -29,20 +30,22 @@ pub(super) enum Callee {
     Tool(Arc<dyn Tool>),
     /// Another agent, which the arguments name.
     Agents(Box<ToolSpec>),
+    /// A person.
+    People(Box<ToolSpec>),
 }
 
 impl Callee {
     fn spec(&self) -> &ToolSpec {
         match self {
             Self::Tool(tool) => tool.spec(),
-            Self::Agents(spec) => spec,
+            Self::Agents(spec) | Self::People(spec) => spec,
         }
     }
 
     fn requirement(&self) -> Requirement {
         match self {
             Self::Tool(tool) => tool.requirement(),
-            Self::Agents(_) => Requirement::Never,
+            Self::Agents(_) | Self::People(_) => Requirement::Never,
         }
     }
 }
@@ -52,7 +55,7 @@ impl Prepared {
     fn reach(&self) -> Reach {
         match &self.callee {
             Callee::Tool(tool) => tool.reach(&self.arguments),
-            Callee::Agents(_) => Reach::Anything,
+            Callee::Agents(_) | Callee::People(_) => Reach::Anything,
         }
     }
 
@@ -118,6 +121,10 @@ impl Turn {
         let agent = &self.setting.agent;
         if name == DELEGATE {
             return delegate::spec(agent).map(|spec| Callee::Agents(Box::new(spec)));
+        }
+        if name == ASK_USER {
+            let spec = ask_user::spec().filter(|_| agent.has_tool(name));
+            return spec.map(|spec| Callee::People(Box::new(spec)));
         }
         let tool = self.setting.catalog.tools.get(name).filter(|_| agent.has_tool(name))?;
         Some(Callee::Tool(Arc::clone(tool)))
@@ -194,7 +201,7 @@ impl Turn {
     }
 
     /// When silence becomes a no.
-    fn expiry(&self) -> Timestamp {
+    pub(super) fn expiry(&self) -> Timestamp {
         let wished = self.setting.overrides.approval_secs.map(u64::from).map(std::time::Duration::from_secs);
         let wait = wished.map_or(self.limits.approval_wait, |wished| wished.min(self.limits.approval_wait));
         let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);

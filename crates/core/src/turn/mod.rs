@@ -119,8 +119,8 @@ impl Turn {
                     continue;
                 }
             }
-            if let Err(fault) = self.may_spend(work.spent).await {
-                return self.fail(Vec::new(), fault).await;
+            if let Err(reached) = self.may_spend(work.spent).await {
+                return self.over_budget(reached, work.spent).await;
             }
             work = match self.call_model(&model, work, committed.take(), deadline).await? {
                 Some(work) => work,

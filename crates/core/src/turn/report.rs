@@ -1,6 +1,8 @@
 //! What a turn and its actor say to each other.
 
-use moongate_protocol::{ApprovalRequested, BlobHash, CallId, Event, Ground, ItemId, StopReason, TurnId};
+use moongate_protocol::{
+    ApprovalRequested, BlobHash, CallId, Event, Ground, ItemId, QuestionAsked, StopReason, TurnId,
+};
 use tokio::sync::oneshot;
 
 use super::prompt::Messages;
@@ -13,6 +15,8 @@ pub(crate) enum Then {
     Go,
     /// Run a call, if a person says so: they are asked, unless somebody gave that word before.
     Ask(Box<ApprovalRequested>),
+    /// Ask people something.
+    Inquire(Box<QuestionAsked>),
     /// Hand a call to another agent, if it may.
     Delegate(Box<Wish>),
     /// See which calls may run by now.

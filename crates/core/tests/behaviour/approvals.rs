@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moongate_core::{
-    Append, ApprovalFilter, ApprovalQuery, ApprovalView, CallerLimits, NewSession, PromptMessage, Record,
-    Refusal, Scope, SessionHandle, SessionRow, Summary, ToolPolicies, ToolPolicy,
+    Append, ApprovalView, AskFilter, AskQuery, CallerLimits, NewSession, PromptMessage, Record, Refusal,
+    Scope, SessionHandle, SessionRow, Summary, ToolPolicies, ToolPolicy,
 };
 use moongate_protocol::{
     ApprovalRequested, ApprovalResolved, ApprovalState, Cancel, Decision, Effect, Envelope, ErrorCode, Event,
@@ -168,7 +168,7 @@ async fn silence_is_a_no_when_the_time_is_over() {
     let request = desk.asked().await;
     desk.kit.clock().advance(Duration::from_secs(119));
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(desk.kit.gateway().approvals(&bob(), ApprovalQuery::default()).await.unwrap().len(), 1);
+    assert_eq!(desk.kit.gateway().approvals(&bob(), AskQuery::default()).await.unwrap().len(), 1);
     desk.kit.clock().advance(Duration::from_secs(1));
     desk.client.until_turn_ends().await;
     assert_eq!(results(&desk.kit), [(true, "Tool call 'send' was not approved in time.".to_owned())]);
@@ -330,7 +330,7 @@ async fn a_turn_that_waits_is_cancelled_at_once_and_nothing_of_it_stays_open() {
     assert_eq!(outcomes, [ToolOutcome::Cancelled, ToolOutcome::Cancelled]);
     let late = desk.decide(&request, Decision::Approve).await.unwrap();
     assert_eq!((late.state(), late.already), (ApprovalState::Denied, true));
-    assert_eq!(desk.kit.gateway().approvals(&bob(), ApprovalQuery::default()).await.unwrap(), []);
+    assert_eq!(desk.kit.gateway().approvals(&bob(), AskQuery::default()).await.unwrap(), []);
     desk.session.submit(says("and now?")).await.unwrap();
     desk.client.until_turns_end(2).await;
     assert_eq!(desk.runs(), 0);
@@ -457,7 +457,7 @@ async fn an_approval_is_seen_and_decided_by_those_who_may_and_is_not_there_for_o
     let request = desk.asked().await;
     desk.at_rest().await;
     let gateway = desk.kit.gateway().clone();
-    let open = ApprovalQuery::default();
+    let open = AskQuery::default();
     let strangers = [caller("default", "eve"), caller("other", "bob")];
     for stranger in &strangers {
         assert_eq!(gateway.approvals(stranger, open.clone()).await.unwrap(), []);
@@ -474,7 +474,7 @@ async fn an_approval_is_seen_and_decided_by_those_who_may_and_is_not_there_for_o
     let view = gateway.resolve(&admin(), word(&request, Decision::Approve)).await.unwrap();
     assert_eq!(view.resolved.as_ref().unwrap().by.as_str(), "admin");
     desk.client.until_turn_ends().await;
-    let decided = ApprovalQuery { filter: ApprovalFilter::Decided, ..open };
+    let decided = AskQuery { filter: AskFilter::Closed, ..open };
     assert_eq!(gateway.approvals(&bob(), decided).await.unwrap(), [view]);
 }
 
@@ -505,7 +505,7 @@ fn sender() -> ScriptedModel {
 async fn approve_all(kit: &TestGateway, client: &mut Client) {
     while client.view.ended_turns() == 0 {
         client.next().await;
-        for view in kit.gateway().approvals(&bob(), ApprovalQuery::default()).await.unwrap() {
+        for view in kit.gateway().approvals(&bob(), AskQuery::default()).await.unwrap() {
             kit.gateway().resolve(&bob(), word(&view.request, Decision::Approve)).await.unwrap();
         }
     }
@@ -614,7 +614,7 @@ async fn in_a_session_of_its_namespace_everybody_who_was_granted_it_decides() {
     desk.kit.model().push([Script::calls(&[("send", json!({}))])]);
     session.submit(says("go")).await.unwrap();
     client.until(|event| matches!(event, Event::ApprovalRequested(_))).await;
-    let open = ApprovalQuery { limit: 1, ..ApprovalQuery::default() };
+    let open = AskQuery { limit: 1, ..AskQuery::default() };
     assert_eq!(gateway.approvals(&eve, open.clone()).await.unwrap(), []);
     assert_eq!(gateway.approvals(&bob(), open.clone()).await.unwrap(), []);
     let seen = gateway.approvals(&ben, open).await.unwrap();

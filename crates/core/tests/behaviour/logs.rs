@@ -7,15 +7,17 @@ use std::{
 };
 
 use moongate_core::{
-    ApprovalFilter, ApprovalQuery, Limits, ListQuery, MemoryStore, Piece, PromptMessage, Summary, testing,
+    ASK_USER, Agent, AskFilter, AskQuery, Limits, ListQuery, MemoryStore, Piece, PromptMessage, Summary,
+    testing,
 };
 use moongate_protocol::{
-    ApprovalId, ApprovalRequested, ApprovalResolved, Cancel, Decision, Effect, Envelope, ErrorCode, Event,
-    Ground, NewInput, Overlap, Part, Requirement, Resolve, SessionPatch, SessionState, StopReason, WaitingOn,
+    Answer, ApprovalId, ApprovalRequested, ApprovalResolved, Cancel, Decision, Effect, Envelope, ErrorCode,
+    Event, Ground, NewInput, Overlap, Part, PolicyPreset, QuestionAnswered, QuestionAsked, QuestionId,
+    Requirement, Resolve, SessionPatch, SessionState, StopReason, WaitingOn,
 };
 use moongate_testkit::validators::validate;
 use moongate_testkit::{
-    Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup, TestGateway, admin, bob, says,
+    AGENT, Gate, MODEL, Script, ScriptedModel, ScriptedTool, Setup, TestGateway, admin, bob, says,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
@@ -31,6 +33,8 @@ enum Deed {
     Withdraw,
     /// Decides on the approval that expires first.
     Decide(Decision),
+    /// Answers the question that expires first, well or not.
+    Answer(bool),
     /// The session approves by itself from here on, or not.
     Auto(bool),
     Rename,
@@ -48,6 +52,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => any::<bool>().prop_map(Deed::Cancel),
         1 => Just(Deed::Withdraw),
         3 => select(vec![Decision::Approve, Decision::Deny]).prop_map(Deed::Decide),
+        3 => any::<bool>().prop_map(Deed::Answer),
         1 => any::<bool>().prop_map(Deed::Auto),
         1 => Just(Deed::Rename),
         6 => (0_u64..60).prop_map(Deed::Wait),
@@ -59,7 +64,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 /// One answer: steps a model may take, and how it ends.
 fn script() -> impl Strategy<Value = Script> {
     let ms = Duration::from_millis;
-    let step = (0_u8..12, 0_u64..20).prop_map(move |(kind, pause)| (kind, pause));
+    let step = (0_u8..13, 0_u64..20).prop_map(move |(kind, pause)| (kind, pause));
     (vec(step, 0..6), 0_u8..12).prop_map(move |(steps, end)| {
         let script = steps.into_iter().fold(Script::new(), |script, (kind, pause)| {
             let script = script.pause(ms(pause));
@@ -73,6 +78,7 @@ fn script() -> impl Strategy<Value = Script> {
                 8 => script.waits_for(WaitingOn::RateLimit, ms(pause)),
                 9 => script.call("fire", &json!({"n": pause})),
                 10 => script.call("ask", &json!({"n": pause})),
+                11 => script.call(ASK_USER, &json!({"question": format!("{pause}?")})),
                 _ => script.piece(Piece::Text(" ".into())),
             }
         });
@@ -101,12 +107,21 @@ async fn do_deeds(kit: &mut TestGateway, id: moongate_protocol::SessionId, deeds
                 }
             }
             Deed::Decide(decision) => {
-                let open = kit.gateway().approvals(&bob(), ApprovalQuery::default()).await.unwrap();
+                let open = kit.gateway().approvals(&bob(), AskQuery::default()).await.unwrap();
                 if let Some(view) = open.first() {
                     let approval = view.request.approval;
                     let arguments = (decision == Decision::Approve).then(|| json!({"n": 1}));
                     let resolve = Resolve { approval, decision, arguments, reason: None, remember: None };
                     session.resolve(resolve).await.unwrap();
+                }
+            }
+            Deed::Answer(fits) => {
+                let open = kit.gateway().questions(&bob(), AskQuery::default()).await.unwrap();
+                if let Some(view) = open.first() {
+                    let answers = if fits { json!({"answer": "this"}) } else { json!({"other": 1}) };
+                    let answered = session.answer(Answer { question: view.asked.question, answers }).await;
+                    // What comes after its time does not count, fit it or not.
+                    assert!(answered.map_or(!fits, |view| fits || view.already));
                 }
             }
             Deed::Auto(auto_approve) => {
@@ -189,20 +204,52 @@ async fn check_asked(kit: &TestGateway, log: &[Envelope]) -> Result<(), TestCase
                     prop_assert!(used.insert(*approval), "an approval is used once");
                 }
                 Ground::AutoApproval => prop_assert!(auto && called.tool.as_str() == "ask"),
-                Ground::Policy => prop_assert!(["read", "send"].contains(&called.tool.as_str())),
+                Ground::Policy => prop_assert!(["read", "send", ASK_USER].contains(&called.tool.as_str())),
                 Ground::Rule { .. } | Ground::Configured { .. } => prop_assert!(false, "nobody made a rule"),
             },
             _ => {}
         }
     }
-    let query = |filter| ApprovalQuery { filter, limit: 1000, ..ApprovalQuery::default() };
+    let query = |filter| AskQuery { filter, limit: 1000, ..AskQuery::default() };
     let tenant = "default".parse().unwrap();
-    let listed = kit.disk().approvals(&tenant, &query(ApprovalFilter::Decided)).await.unwrap();
+    let listed = kit.disk().approvals(&tenant, &query(AskFilter::Closed)).await.unwrap();
     prop_assert_eq!(listed.len(), asked.len(), "what no turn waits for any more is decided");
     for row in listed {
-        let view = kit.gateway().approval(&bob(), row.approval).await.unwrap();
-        let (request, resolved) = &asked[&row.approval];
+        let view = kit.gateway().approval(&bob(), row.id).await.unwrap();
+        let (request, resolved) = &asked[&row.id];
         prop_assert_eq!((&view.request, &view.resolved), (request, resolved));
+    }
+    Ok(())
+}
+
+/// Checks that every question was closed once, with the result of its call, and that what is listed of questions is
+/// what the log says.
+async fn check_questions(kit: &TestGateway, log: &[Envelope]) -> Result<(), TestCaseError> {
+    let mut asked: BTreeMap<QuestionId, (QuestionAsked, Option<QuestionAnswered>)> = BTreeMap::new();
+    for (at, envelope) in log.iter().enumerate() {
+        match &envelope.event {
+            Event::QuestionAsked(question) => {
+                prop_assert!(asked.insert(question.question, (question.clone(), None)).is_none());
+            }
+            Event::QuestionAnswered(answered) => {
+                let (question, closed) = asked.get_mut(&answered.question).unwrap();
+                prop_assert_eq!(closed.replace(answered.clone()), None, "the first answer counts");
+                let Event::ToolFinished(result) = &log[at + 1].event else {
+                    return Err(TestCaseError::fail(format!("no result follows {answered:?}")));
+                };
+                prop_assert_eq!(Some(&result.call), question.call.as_ref());
+                prop_assert_eq!(result.data.is_some(), !answered.answers.is_null());
+            }
+            _ => {}
+        }
+    }
+    let query = AskQuery { filter: AskFilter::Closed, limit: 1000, ..AskQuery::default() };
+    let listed = kit.disk().questions(&"default".parse().unwrap(), &query).await.unwrap();
+    prop_assert_eq!(listed.len(), asked.len(), "what no turn waits for any more is closed");
+    for row in listed {
+        let view = kit.gateway().question(&bob(), row.id).await.unwrap();
+        let (question, answered) = &asked[&row.id];
+        prop_assert_eq!((&view.asked, &view.answered), (question, answered));
     }
     Ok(())
 }
@@ -211,7 +258,10 @@ async fn converse(deeds: Vec<Deed>, scripts: Vec<Script>) -> Result<(), TestCase
     let gate = Gate::new();
     let model = ScriptedModel::answering(MODEL.parse().unwrap(), |_, _| Script::new().text("ok").end());
     model.push(scripts);
-    let mut kit = Setup { store: Arc::new(MemoryStore::new()), ..Setup::default() }
+    let mut agent = Agent::new(AGENT.parse().unwrap(), MODEL.parse().unwrap());
+    agent.tools = ["read", "send", "fire", "ask", ASK_USER].map(|name| name.parse().unwrap()).into();
+    agent.policy = PolicyPreset::Full;
+    let mut kit = Setup { store: Arc::new(MemoryStore::new()), agents: vec![agent], ..Setup::default() }
         .model(model)
         .tool(ScriptedTool::new("read", Effect::Read).shows(&["a", "b"]))
         .tool(ScriptedTool::new("send", Effect::Effect).waits_at(&gate))
@@ -230,6 +280,7 @@ async fn converse(deeds: Vec<Deed>, scripts: Vec<Script>) -> Result<(), TestCase
     prop_assert_eq!(&kit.disk().session(id).await.unwrap().unwrap().view, folded.view());
     check_told(&kit, &log)?;
     check_asked(&kit, &log).await?;
+    check_questions(&kit, &log).await?;
     // One who followed before it all is led to the same log, through the crashes too.
     let view = std::mem::take(&mut client.view);
     let mut client = moongate_testkit::Client::resumed(kit.open(id).await.follow(view.position()), view);

@@ -14,6 +14,7 @@ mod limits;
 mod logs;
 mod prompts;
 mod prune;
+mod questions;
 mod queue;
 mod recovery;
 mod sessions;

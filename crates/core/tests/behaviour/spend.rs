@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use moongate_core::{Allowance, Beginning, Caller, NewSession, Price, SessionHandle, SpendLimits, Spending};
-use moongate_protocol::{Envelope, ErrorCode, Event, MicroUsd, SessionId};
+use moongate_core::{
+    Allowance, AskQuery, Beginning, Caller, NewSession, OnLimit, Price, SessionHandle, SpendLimits, Spending,
+};
+use moongate_protocol::{
+    Answer, Cancel, Envelope, ErrorCode, Event, MicroUsd, QuestionAsked, SessionId, SessionState, SpendScope,
+};
 use moongate_testkit::{
     Client, Gate, MODEL, Script, ScriptedModel, Setup, Step, TestGateway, bob, caller, log_of, says,
 };
@@ -287,4 +291,98 @@ async fn the_ledger_knows_who_spent_in_anothers_session() {
         billed.collect::<Vec<_>>()
     };
     assert_eq!(authors(session.id()).await, [Some("admin".to_owned()), None]);
+}
+
+/// An agent that looks twice and then speaks, under limits that ask.
+async fn asking(spending: Spending) -> (TestGateway, SessionHandle, Client) {
+    let kit = start(Spending { on_limit: OnLimit::Ask, ..spending }).await;
+    let look = || Script::calls(&[("look", json!({}))]);
+    kit.model().push([look(), look(), Script::says("Seen.")]);
+    let session = kit.session().await;
+    let client = kit.client(session.id()).await;
+    session.submit(says("hi")).await.unwrap();
+    (kit, session, client)
+}
+
+async fn asked(client: &mut Client) -> QuestionAsked {
+    let asked = client.until(|event| matches!(event, Event::QuestionAsked(_))).await;
+    let Event::QuestionAsked(asked) = asked.event else { unreachable!("it was looked for") };
+    asked
+}
+
+async fn at_rest(kit: &TestGateway) {
+    while kit.gateway().running_turns() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn go_on(asked: &QuestionAsked, yes: bool) -> Answer {
+    Answer { question: asked.question, answers: json!({"go_on": yes}) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_asks_lets_a_turn_spend_as_much_again_for_each_yes() {
+    for (spending, scope) in [(turn(calls(1)), SpendScope::Turn), (session(tokens(12)), SpendScope::Session)]
+    {
+        let (mut kit, mut session, mut client) = asking(spending).await;
+        for made in 1..=2 {
+            let question = asked(&mut client).await;
+            assert_eq!((question.limit, &question.call), (Some(scope), &None));
+            assert!(question.text.contains("spend limit of the"), "{}", question.text);
+            at_rest(&kit).await;
+            assert_eq!(session.view().await.unwrap().state, SessionState::Waiting);
+            assert_eq!(kit.model().requests().len(), made);
+            kit.restart().await;
+            assert_eq!(kit.gateway().running_turns(), 0);
+            session = kit.open(session.id()).await;
+            client = Client::new(session.follow_live());
+            let wrong = Answer { question: question.question, answers: json!({"answer": "yes"}) };
+            assert_eq!(session.answer(wrong).await.unwrap_err().code, ErrorCode::Unprocessable);
+            session.answer(go_on(&question, true)).await.unwrap();
+        }
+        let ended = client.until_turn_ends().await;
+        assert!(matches!(ended.event, Event::TurnCompleted(_)), "{ended:?}");
+        assert_eq!(kit.model().requests().len(), 3);
+        // What a turn was let is its own; what a session was let stays.
+        session.submit(says("and now?")).await.unwrap();
+        let again = client.until(|event| match event {
+            Event::QuestionAsked(_) => scope == SpendScope::Session,
+            event => event.ends_turn().is_some() && scope == SpendScope::Turn,
+        });
+        again.await;
+        let log = log_of(&**kit.disk(), session.id()).await;
+        let resumed = log.iter().filter(|envelope| matches!(envelope.event, Event::TurnResumed(_))).count();
+        assert_eq!(resumed, 0, "a turn that rests costs no attempt");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_and_silence_end_the_turn_as_a_limit_that_does_not_ask() {
+    for silent in [false, true] {
+        let (kit, session, mut client) = asking(turn(calls(1))).await;
+        let question = asked(&mut client).await;
+        if silent {
+            kit.clock().advance(Duration::from_secs(24 * 3600));
+        } else {
+            session.answer(go_on(&question, false)).await.unwrap();
+        }
+        assert!(is_over_budget(&client.until_turn_ends().await));
+        assert_eq!(kit.model().requests().len(), 1);
+        assert_eq!(kit.gateway().questions(&bob(), AskQuery::default()).await.unwrap(), []);
+    }
+    let (kit, session, mut client) = asking(turn(calls(1))).await;
+    asked(&mut client).await;
+    at_rest(&kit).await;
+    session.cancel(Cancel::default()).await.unwrap();
+    let ended = client.until_turn_ends().await;
+    assert!(matches!(ended.event, Event::TurnCancelled(_)), "{ended:?}");
+    assert_eq!(kit.gateway().questions(&bob(), AskQuery::default()).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_about_the_limit_of_a_day() {
+    let (kit, _session, mut client) = asking(day(calls(1))).await;
+    assert!(is_over_budget(&client.until_turn_ends().await));
+    assert_eq!(kit.model().requests().len(), 1);
+    assert!(!client.view.kinds().contains(&"question.asked"));
 }

@@ -1,4 +1,4 @@
-//! Calls that wait for the person at the terminal.
+//! Calls and questions that wait for the person at the terminal.
 
 use std::{
     collections::VecDeque,
@@ -6,12 +6,13 @@ use std::{
 };
 
 use http::Method;
-use moongate_protocol::{ApprovalId, Decision, Event, SessionId};
+use moongate_protocol::{ApprovalId, Decision, Event, QuestionId, SessionId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::Value;
 
-use super::{talk::Talk, view::View};
+use super::{filling::Filling, talk::Talk, view::View};
 use crate::{
-    client::{Decide, Decided, Page, Pending},
+    client::{CallError, Decide, Decided, Inquiry, Page, Pending, Replied, Reply},
     exit::Outcome,
     terminal::clean,
 };
@@ -19,12 +20,42 @@ use crate::{
 /// What the person is asked with.
 const ASK: &str = "  run it? y or n, then Enter (Ctrl-C stops the turn)";
 
-/// The calls the person has to decide on, oldest first.
+/// What waits for the person.
+#[derive(Debug)]
+enum Waiting {
+    Call(ApprovalId),
+    Question(Filling),
+}
+
+impl Waiting {
+    fn id(&self) -> AskId {
+        match self {
+            Self::Call(approval) => AskId::Call(*approval),
+            Self::Question(filling) => AskId::Question(filling.question),
+        }
+    }
+}
+
+/// What names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AskId {
+    Call(ApprovalId),
+    Question(QuestionId),
+}
+
+/// What the person said.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Word {
+    Call(ApprovalId, Decision),
+    Question(QuestionId, Value),
+}
+
+/// The calls the person has to decide on and the questions they have to answer, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
-    open: VecDeque<ApprovalId>,
-    /// Decided here: the event says nothing new.
-    own: Option<ApprovalId>,
+    open: VecDeque<Waiting>,
+    /// Answered here: the event says nothing new.
+    own: Option<AskId>,
     /// A person types.
     listens: bool,
 }
@@ -40,15 +71,20 @@ impl Asks {
         match event {
             Event::ApprovalRequested(asked) => self.ask(asked.approval),
             Event::ApprovalResolved(resolved) => {
-                self.open.retain(|open| *open != resolved.approval);
-                if self.own.take_if(|own| *own == resolved.approval).is_some() {
-                    return None;
-                }
                 let who = &resolved.by;
-                Some(match resolved.decision {
+                self.close(AskId::Call(resolved.approval), || match resolved.decision {
                     Decision::Approve => format!("  ({who} said yes)"),
                     Decision::Deny if who.as_str() == "gateway" => "  (nobody said anything in time)".into(),
                     Decision::Deny => format!("  ({who} said no)"),
+                })
+            }
+            Event::QuestionAsked(asked) => self.inquire(asked.question, asked.form.as_ref()),
+            Event::QuestionAnswered(answered) => {
+                let who = &answered.by;
+                self.close(AskId::Question(answered.question), || match answered.answers {
+                    Value::Null if who.as_str() == "gateway" => "  (nobody answered in time)".into(),
+                    Value::Null => "  (nobody is asked any more)".into(),
+                    _ => format!("  ({who} answered)"),
                 })
             }
             event if event.ends_turn().is_some() => {
@@ -59,26 +95,58 @@ impl Asks {
         }
     }
 
-    /// Remembers to ask; what the person is told.
+    /// Forgets what was answered; what the person is told about it, and what they are asked next.
+    fn close(&mut self, id: AskId, told: impl FnOnce() -> String) -> Option<String> {
+        let was_next = self.open().is_some_and(|open| open == id);
+        self.open.retain(|open| open.id() != id);
+        let told = if self.own.take_if(|own| *own == id).is_some() { None } else { Some(told()) };
+        let next = self.prompt().filter(|_| was_next);
+        match (told, next) {
+            (Some(told), Some(next)) => Some(format!("{told}\n{next}")),
+            (told, next) => told.or(next),
+        }
+    }
+
+    /// Remembers to ask whether a call may run; what the person is told.
     pub(crate) fn ask(&mut self, approval: ApprovalId) -> Option<String> {
         if !self.listens {
             return None;
         }
-        self.open.push_back(approval);
+        self.open.push_back(Waiting::Call(approval));
         Some(ASK.to_owned())
     }
 
-    /// What waits for the person's word, when a person can be asked.
-    pub(crate) fn open(&self) -> Option<ApprovalId> {
-        self.open.front().copied()
+    /// Remembers to ask a question; what the person is told, if it is the next.
+    pub(crate) fn inquire(&mut self, question: QuestionId, form: Option<&Value>) -> Option<String> {
+        if !self.listens {
+            return None;
+        }
+        let is_next = self.open.is_empty();
+        self.open.push_back(Waiting::Question(Filling::new(question, form)));
+        self.prompt().filter(|_| is_next)
     }
 
-    /// The person's word on what waits longest, when they typed one; a text for them when it was none.
+    /// What waits for the person's word, when a person can be asked.
+    pub(crate) fn open(&self) -> Option<AskId> {
+        self.open.front().map(Waiting::id)
+    }
+
+    /// What a person is asked for who has a question to answer now.
+    fn prompt(&self) -> Option<String> {
+        match self.open.front() {
+            Some(Waiting::Question(filling)) => Some(filling.prompt()),
+            Some(Waiting::Call(_)) | None => None,
+        }
+    }
+
+    /// The person's word on what waits longest, when they typed one; a text for them when there is more to say.
     ///
     /// # Errors
     /// When the terminal cannot be read.
-    pub(crate) fn typed(&mut self) -> io::Result<Option<Result<(ApprovalId, Decision), &'static str>>> {
-        let Some(approval) = self.open() else { return Ok(None) };
+    pub(crate) fn typed(&mut self) -> io::Result<Option<Result<Word, String>>> {
+        if self.open.is_empty() {
+            return Ok(None);
+        }
         let stdin = io::stdin();
         let mut waits = [PollFd::new(&stdin, PollFlags::IN)];
         // A terminal gives whole lines: where there is something to read, reading does not wait.
@@ -88,24 +156,28 @@ impl Asks {
         let mut line = String::new();
         if stdin.lock().read_line(&mut line)? == 0 {
             (self.listens, self.open) = (false, VecDeque::new());
-            return Ok(Some(Err("  nobody answers here any more; `moongate approvals` does")));
+            let elsewhere =
+                "  nobody answers here any more; `moongate approvals` and `moongate questions` do";
+            return Ok(Some(Err(elsewhere.into())));
         }
-        Ok(Some(self.understand(approval, &line)))
+        Ok(self.understand(&line))
     }
 
-    fn understand(
-        &mut self,
-        approval: ApprovalId,
-        line: &str,
-    ) -> Result<(ApprovalId, Decision), &'static str> {
-        let decision = match line.trim().to_lowercase().as_str() {
-            "y" | "yes" => Decision::Approve,
-            "n" | "no" => Decision::Deny,
-            _ => return Err(ASK),
+    fn understand(&mut self, line: &str) -> Option<Result<Word, String>> {
+        let word = match self.open.front_mut()? {
+            Waiting::Call(approval) => match line.trim().to_lowercase().as_str() {
+                "y" | "yes" => Word::Call(*approval, Decision::Approve),
+                "n" | "no" => Word::Call(*approval, Decision::Deny),
+                _ => return Some(Err(ASK.to_owned())),
+            },
+            Waiting::Question(filling) => match filling.take(line) {
+                Ok(Some(answers)) => Word::Question(filling.question, answers),
+                Ok(None) => return Some(Err(filling.prompt())),
+                Err(why) => return Some(Err(format!("{why}\n{}", filling.prompt()))),
+            },
         };
-        self.open.retain(|open| *open != approval);
-        self.own = Some(approval);
-        Ok((approval, decision))
+        self.own = self.open.pop_front().map(|said| said.id());
+        Some(Ok(word))
     }
 }
 
@@ -123,6 +195,14 @@ impl Talk<'_> {
                 view.aside(&text);
             }
         }
+        let page: Page<Inquiry> =
+            self.client.get(&format!("/questions?state=open&session={session}")).await?;
+        for asked in page.items {
+            view.aside(&format!("? {}", clean(&asked.text)));
+            if let Some(text) = self.asks.inquire(asked.id, asked.form.as_ref()) {
+                view.aside(&text);
+            }
+        }
         Ok(())
     }
 
@@ -131,29 +211,50 @@ impl Talk<'_> {
     /// # Errors
     /// When the terminal cannot be read.
     pub(super) async fn listen(&mut self, view: &mut dyn View) -> Outcome {
-        let (approval, decision) = match self.asks.typed()? {
+        let word = match self.asks.typed()? {
             None => return Ok(()),
             Some(Err(text)) => {
-                view.aside(text);
+                view.aside(&text);
                 return Ok(());
             }
             Some(Ok(word)) => word,
         };
-        let decide = Decide { decision, reason: None };
-        let sent =
-            self.client.send::<Decided>(Method::POST, &format!("/approvals/{approval}"), &decide).await;
-        match sent {
-            Ok(Decided { already: true, by, .. }) => view.aside(&format!("  ({by} decided before you)")),
-            Ok(_) => {}
+        match self.send_word(word).await {
+            Ok(Some(by)) => view.aside(&format!("  ({by} answered before you)")),
+            Ok(None) => {}
             Err(error) => view.aside(&error.to_string()),
         }
+        if let Some(next) = self.asks.prompt() {
+            view.aside(&next);
+        }
         Ok(())
+    }
+
+    /// Sends a word; who said something before, if anybody did.
+    async fn send_word(&mut self, word: Word) -> Result<Option<String>, CallError> {
+        Ok(match word {
+            Word::Call(approval, decision) => {
+                let decide = Decide { decision, reason: None };
+                let path = format!("/approvals/{approval}");
+                let decided: Decided = self.client.send(Method::POST, &path, &decide).await?;
+                decided.already.then(|| decided.by.to_string())
+            }
+            Word::Question(question, answers) => {
+                let path = format!("/questions/{question}");
+                let replied: Replied = self.client.send(Method::POST, &path, &Reply { answers }).await?;
+                let by = replied.by.map_or_else(|| "somebody".to_owned(), |by| by.to_string());
+                replied.already.then_some(by)
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use moongate_protocol::{ApprovalRequested, ApprovalResolved, Timestamp, TurnCancelled, TurnId};
+    use moongate_protocol::{
+        ApprovalRequested, ApprovalResolved, QuestionAnswered, QuestionAsked, Timestamp, TurnCancelled,
+        TurnId,
+    };
 
     use super::*;
 
@@ -199,11 +300,11 @@ mod tests {
                 && asks.hear(&asked(2)).is_some()
                 && asks.hear(&asked(3)).is_some()
         );
-        assert_eq!(asks.understand(id(1), "perhaps\n"), Err(ASK));
-        assert_eq!(asks.understand(id(1), " Yes \n"), Ok((id(1), Decision::Approve)));
+        assert_eq!(asks.understand("perhaps\n"), Some(Err(ASK.to_owned())));
+        assert_eq!(asks.understand(" Yes \n"), Some(Ok(Word::Call(id(1), Decision::Approve))));
         assert_eq!(asks.hear(&decided(1, Decision::Approve, "admin")), None, "it was this person");
         assert_eq!(asks.hear(&decided(2, Decision::Deny, "ann")).unwrap(), "  (ann said no)");
-        assert_eq!(asks.open(), Some(id(3)));
+        assert_eq!(asks.open(), Some(AskId::Call(id(3))));
         assert_eq!(
             asks.hear(&decided(3, Decision::Deny, "gateway")).unwrap(),
             "  (nobody said anything in time)"
@@ -217,6 +318,42 @@ mod tests {
             reason: Default::default(),
             usage: Default::default(),
         }));
+        assert_eq!(asks.open(), None);
+    }
+
+    fn inquires(number: u128) -> Event {
+        Event::QuestionAsked(QuestionAsked {
+            turn: TurnId::from_bits(1),
+            question: QuestionId::from_bits(number),
+            call: None,
+            limit: None,
+            text: "which?".into(),
+            form: None,
+            expires_at: Timestamp::default(),
+        })
+    }
+
+    #[test]
+    fn a_question_is_asked_when_its_turn_comes() {
+        let mut asks = Asks::default();
+        asks.listen();
+        assert!(asks.hear(&inquires(1)).unwrap().contains("your answer"));
+        assert_eq!(asks.hear(&inquires(2)), None, "one after the other");
+        let said = Word::Question(QuestionId::from_bits(1), serde_json::json!({"answer": "blue"}));
+        assert_eq!(asks.understand("blue\n"), Some(Ok(said)));
+        let closed = |number, answers, by: &str| {
+            Event::QuestionAnswered(QuestionAnswered {
+                turn: TurnId::from_bits(1),
+                question: QuestionId::from_bits(number),
+                answers,
+                by: by.parse().unwrap(),
+            })
+        };
+        assert_eq!(asks.hear(&closed(1, serde_json::json!({"answer": "blue"}), "admin")), None);
+        asks.hear(&inquires(3));
+        let told = asks.hear(&closed(2, serde_json::json!({"answer": "red"}), "ann")).unwrap();
+        assert!(told.contains("(ann answered)") && told.contains("your answer"), "{told}");
+        assert_eq!(asks.hear(&closed(3, Value::Null, "gateway")).unwrap(), "  (nobody answered in time)");
         assert_eq!(asks.open(), None);
     }
 }

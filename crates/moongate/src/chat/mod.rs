@@ -1,6 +1,7 @@
 //! The conversation in the terminal: interactive, line by line from a pipe, or one question.
 
 mod asks;
+mod filling;
 mod interactive;
 mod item;
 mod json;
@@ -24,6 +25,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use moongate_protocol::{ErrorCode, SessionState};
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use self::filling::typed;
 use self::{
     json::JsonLines,
     render::Render,

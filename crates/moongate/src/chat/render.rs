@@ -291,7 +291,11 @@ impl View for Render {
                     format!("? {}\n  moongate approvals approve {}", clean(&asked.plan), asked.approval);
                 self.beside(Style::Bold, &text)
             }
-            Event::QuestionAsked(asked) => self.beside(Style::Bold, &format!("? {}", clean(&asked.text))),
+            Event::QuestionAsked(asked) => {
+                let text =
+                    format!("? {}\n  moongate questions answer {}", clean(&asked.text), asked.question);
+                self.beside(Style::Bold, &text)
+            }
             Event::ContextCompacted(_) => self.beside(Style::Dim, "(older messages were summarised)"),
             Event::TurnFailed(failed) => self.failed(failed),
             Event::TurnCancelled(_) => {

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use moongate_protocol::{AgentName, ApprovalId, Effort, ModelName, SessionId};
+use moongate_protocol::{AgentName, ApprovalId, Effort, ModelName, QuestionId, SessionId};
 
 pub(crate) use self::{
     keys::{KeyArgs, KeysCommand},
@@ -137,6 +137,13 @@ pub(crate) enum Command {
         remote: Remote,
         #[command(subcommand)]
         command: ApprovalsCommand,
+    },
+    /// Answer what agents ask
+    Questions {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: QuestionsCommand,
     },
     /// Make and revoke keys for clients
     Keys {
@@ -274,6 +281,20 @@ pub(crate) enum ApprovalsCommand {
         /// Why; the agent is told
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuestionsCommand {
+    /// List what waits for an answer
+    List(Print),
+    /// Answer a question
+    Answer {
+        /// Which question
+        id: QuestionId,
+        /// The answer in words; where the question has a form, its fields as NAME=VALUE
+        #[arg(required = true, value_name = "ANSWER")]
+        answer: Vec<String>,
     },
 }
 

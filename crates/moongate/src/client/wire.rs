@@ -3,9 +3,10 @@
 use moongate_core::Scope;
 use moongate_protocol::{
     AgentName, ApprovalId, Decision, Effort, InputId, KeyId, ModelName, Namespace, Part, Position, Principal,
-    Seq, SessionId, SessionState, Timestamp, Tokens, TurnId,
+    QuestionId, QuestionState, Seq, SessionId, SessionState, Timestamp, Tokens, TurnId,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One page of a list.
 #[derive(Debug, Deserialize)]
@@ -133,6 +134,37 @@ pub(crate) struct Decided {
     pub(crate) decision: Decision,
     pub(crate) by: Principal,
     /// Somebody decided before.
+    #[serde(default)]
+    pub(crate) already: bool,
+}
+
+/// A question that waits.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Inquiry {
+    pub(crate) id: QuestionId,
+    pub(crate) session: SessionId,
+    pub(crate) text: String,
+    /// JSON Schema of the answers; an answer in words when absent.
+    #[serde(default)]
+    pub(crate) form: Option<Value>,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// An answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Reply {
+    pub(crate) answers: Value,
+}
+
+/// What became of an answer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Replied {
+    pub(crate) state: QuestionState,
+    #[serde(default)]
+    pub(crate) answers: Option<Value>,
+    #[serde(default)]
+    pub(crate) by: Option<Principal>,
+    /// Somebody answered before, or time did.
     #[serde(default)]
     pub(crate) already: bool,
 }

@@ -7,6 +7,7 @@ mod doctor;
 mod keys;
 mod lists;
 mod pair;
+mod questions;
 mod sessions;
 mod transcript;
 
@@ -20,6 +21,7 @@ pub(crate) use self::{
     keys::keys,
     lists::{agents, models, usage},
     pair::pair,
+    questions::questions,
     sessions::sessions,
 };
 use crate::{cli::Cli, exit::Outcome};

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use moongate_core::{Agent, CallSettings, Toolbox};
-use moongate_protocol::{AgentName, ModelName, PolicyPreset};
+use moongate_core::{ASK_USER, Agent, CallSettings, Toolbox};
+use moongate_protocol::{AgentName, ModelName, PolicyPreset, ToolName};
 use moongate_providers::{DEMO_MODEL, ProviderConfig};
 use moongate_tools::Settings;
 
@@ -46,7 +46,8 @@ impl Reading<'_> {
     ) -> Option<Agents> {
         let built_in = moongate_tools::built_in(&tools);
         let rules = self.policy_rules(&file.policy.rules, &Toolbox::new(built_in.iter().cloned()));
-        let known: Vec<_> = built_in.iter().map(|tool| tool.spec().name.clone()).collect();
+        let engines = ASK_USER.parse::<ToolName>();
+        let known: Vec<_> = built_in.iter().map(|tool| tool.spec().name.clone()).chain(engines).collect();
         let policy = file.policy.default.unwrap_or(PolicyPreset::Ask);
         let mut by_name = BTreeMap::new();
         let usual = BTreeMap::from([(DEFAULT_AGENT.to_owned(), AgentTable::default())]);

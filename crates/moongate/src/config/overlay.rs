@@ -102,7 +102,9 @@ fn effect(path: &[&str]) -> Option<Effect> {
     match path {
         ["default_agent"] | ["policy", "default"] | ["limits", _] => Some(Effect::Applied),
         ["agents", _, "system_file", ..] => None,
-        ["agents", _, _, ..] | ["prices", _, _] | ["spend", _, _, ..] => Some(Effect::Applied),
+        ["agents", _, _, ..] | ["prices", _, _] | ["spend", "on_limit"] | ["spend", _, _, ..] => {
+            Some(Effect::Applied)
+        }
         ["providers", _, "models"] | ["providers", _, "quirks" | "timeouts", _] => Some(Effect::Applied),
         ["telemetry", "log" | "format"] => Some(Effect::Restart),
         ["doors", rest @ ..] => Doors::effect(rest),

@@ -1,5 +1,6 @@
 //! What is in force, value by value, with where each comes from. Secrets are never shown.
 
+use moongate_core::OnLimit;
 use moongate_protocol::PolicyPreset;
 use moongate_providers::ProviderConfig;
 use moongate_server::Setting;
@@ -150,6 +151,11 @@ impl List<'_> {
     /// The spend limits there are; most have none.
     fn spending(&mut self) {
         let spending = &self.config.spending;
+        let on_limit = match spending.on_limit {
+            OnLimit::Fail => "fail",
+            OnLimit::Ask => "ask",
+        };
+        self.add_at(&["spend", "on_limit"], quoted(on_limit));
         for (of, key, value) in spend::shown(&spending.everywhere) {
             self.add_at(&["spend", of, key], value);
         }

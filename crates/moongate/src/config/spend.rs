@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moongate_core::{Allowance, SpendLimits, Spending};
+use moongate_core::{Allowance, OnLimit, SpendLimits, Spending};
 use moongate_protocol::{MicroUsd, Namespace};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,6 +16,9 @@ const MAX_USD: f64 = 1e9;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SpendTable {
+    /// What happens where a turn reaches its own limit or its session's: it fails, or people are asked whether it may
+    /// spend as much again. Limits of a day are never asked about.
+    pub(crate) on_limit: Reaction,
     /// One turn.
     pub(crate) turn: AllowanceTable,
     /// One session, as long as it lives.
@@ -26,6 +29,17 @@ pub(crate) struct SpendTable {
     pub(crate) day: AllowanceTable,
     /// The sessions of single namespaces, each with all beneath it.
     pub(crate) namespaces: BTreeMap<String, ScopeTable>,
+}
+
+/// What happens at a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reaction {
+    /// The turn fails.
+    #[default]
+    Fail,
+    /// People are asked.
+    Ask,
 }
 
 /// What an agent or a namespace may spend besides what `[spend]` says of everything.
@@ -73,7 +87,11 @@ impl Reading<'_> {
                 None => self.fault(&path, "this is no namespace: it is like \"tenant:acme\""),
             }
         }
-        Spending { everywhere, caller, beneath }
+        let on_limit = match table.on_limit {
+            Reaction::Fail => OnLimit::Fail,
+            Reaction::Ask => OnLimit::Ask,
+        };
+        Spending { everywhere, caller, beneath, on_limit }
     }
 
     /// What an agent or a namespace may spend.

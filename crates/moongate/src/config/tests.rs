@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use moongate_core::{ASK_USER, OnLimit};
 use moongate_providers::{Auth, CallIds, EffortField, MaxTokensField, Quirks, Wire};
 
 use std::fs;
@@ -185,7 +186,8 @@ fn the_environment_s_faults_are_among_the_others() {
 
 #[test]
 fn what_may_be_spent_is_read_shown_and_checked() {
-    let file = "[spend]\nturn = { cost_usd = 0.5 }\ncaller.tokens = 7\n[spend.namespaces.\"tenant:acme\"]\n\
+    assert_eq!(load_text("", &[]).unwrap().spending.on_limit, OnLimit::Fail);
+    let file = "[spend]\non_limit = \"ask\"\nturn = { cost_usd = 0.5 }\ncaller.tokens = 7\n[spend.namespaces.\"tenant:acme\"]\n\
                 day.model_calls = 3\n[agents.default]\nmodel = \"builtin/demo\"\nspend.session.cost_usd = 2\n";
     let config = load_text(file, &[]).unwrap();
     let shown: Vec<_> = settings(&config)
@@ -194,12 +196,14 @@ fn what_may_be_spent_is_read_shown_and_checked() {
         .map(|setting| format!("{} = {} ({})", setting.key, setting.value, setting.from))
         .collect();
     let expected = [
-        "agents.default.spend.session.cost_usd = 2 (line 8)",
-        "spend.turn.cost_usd = 0.5 (line 2)",
-        "spend.caller.tokens = 7 (line 3)",
-        "spend.namespaces.tenant:acme.day.model_calls = 3 (line 5)",
+        "agents.default.spend.session.cost_usd = 2 (line 9)",
+        "spend.on_limit = \"ask\" (line 2)",
+        "spend.turn.cost_usd = 0.5 (line 3)",
+        "spend.caller.tokens = 7 (line 4)",
+        "spend.namespaces.tenant:acme.day.model_calls = 3 (line 6)",
     ];
     assert_eq!(shown, expected);
+    assert_eq!(config.spending.on_limit, OnLimit::Ask);
     let bad = "[spend]\nturn.cost_usd = -1.0\nday.tokens = 0\n[spend.namespaces.\"*\"]\n[agents.default]\n\
                model = \"builtin/demo\"\nspend.caller.tokens = 1\nspend.turn.cost_usd = 0.0\n";
     let faults = load_text(bad, &[]).unwrap_err();
@@ -208,6 +212,17 @@ fn what_may_be_spent_is_read_shown_and_checked() {
     {
         assert!(faults.contains(line), "{line} {faults}");
     }
+}
+
+#[test]
+fn an_agent_may_be_given_the_tool_that_asks_people() {
+    let tools = |names: &str| {
+        let file = format!("[agents.default]\nmodel = \"builtin/demo\"\ntools = [{names}]\n");
+        let config = load_text(&file, &[]).unwrap();
+        let agent = &config.agents.by_name[&config.agents.default];
+        agent.tools.iter().any(|tool| tool.as_str() == ASK_USER)
+    };
+    assert!(!tools("") && !tools("\"todo\"") && tools("\"ask_user\"") && tools("\"*\""));
 }
 
 #[test]

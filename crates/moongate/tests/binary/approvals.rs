@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::home::Home;
 
-/// A server in this process whose agent wishes to send something whenever it is spoken to.
-struct Office {
-    home: Home,
+/// A server in this process whose agent waits for a person whenever it is spoken to.
+pub(crate) struct Office {
+    pub(crate) home: Home,
     url: String,
     key: PathBuf,
     ledger: CallLedger,
@@ -30,7 +30,12 @@ struct Office {
 }
 
 impl Office {
+    /// Its agent wishes to send something.
     fn open() -> Self {
+        Self::with(gateway)
+    }
+
+    pub(crate) fn with(gateway: impl FnOnce(&CallLedger) -> Gateway) -> Self {
         let home = Home::new();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let ledger = CallLedger::open(&home.path().join("runs"));
@@ -49,20 +54,24 @@ impl Office {
         Self { home, url, key, ledger, _runtime: runtime }
     }
 
-    fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         let there = ["--server", &self.url, "--key-file", self.key.to_str().unwrap()];
         arguments.iter().copied().chain(there).collect()
     }
 
-    fn run(&self, arguments: &[&str]) -> crate::home::Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> crate::home::Ran {
         self.home.run(&self.arguments(arguments))
     }
 
     /// The id of what waits, once something does.
     fn waiting(&self) -> String {
+        self.waiting_in("approvals")
+    }
+
+    /// The id of the approval or question that waits, once one does.
+    pub(crate) fn waiting_in(&self, list: &str) -> String {
         loop {
-            let listed: Value =
-                serde_json::from_str(&self.run(&["approvals", "list", "--json"]).stdout).unwrap();
+            let listed: Value = serde_json::from_str(&self.run(&[list, "list", "--json"]).stdout).unwrap();
             if let Some(id) = listed["items"][0]["id"].as_str() {
                 return id.to_owned();
             }

@@ -64,10 +64,15 @@ fn lists_answer_for_people_and_for_programs() {
     let home = Home::new();
     let _server = home.serve(&[]);
     home.done(&["chat", "hello"]);
-    for (command, expected) in
-        [("agents", "builtin/demo"), ("models", "builtin/demo"), ("usage", "CALLS"), ("approvals", "nothing")]
-    {
-        let arguments = if command == "approvals" { vec![command, "list"] } else { vec![command] };
+    for (command, expected) in [
+        ("agents", "builtin/demo"),
+        ("models", "builtin/demo"),
+        ("usage", "CALLS"),
+        ("approvals", "nothing"),
+        ("questions", "nothing"),
+    ] {
+        let arguments =
+            if ["approvals", "questions"].contains(&command) { vec![command, "list"] } else { vec![command] };
         assert!(home.done(&arguments).contains(expected), "{command}");
         let json = home.done(&[arguments, vec!["--json"]].concat());
         let body: serde_json::Value = serde_json::from_str(&json).unwrap();

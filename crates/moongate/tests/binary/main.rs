@@ -9,3 +9,4 @@ mod config;
 mod doors;
 mod home;
 mod life;
+mod questions;

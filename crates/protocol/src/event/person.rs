@@ -115,6 +115,17 @@ payload!(
     }
 );
 
+/// Which spend limit a turn may be let go past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SpendScope {
+    /// The turn's.
+    Turn,
+    /// The session's.
+    Session,
+}
+
 payload!(
     /// What the agent wants to know.
     QuestionAsked {
@@ -122,7 +133,13 @@ payload!(
         turn: TurnId,
         /// Its id.
         question: QuestionId,
-        /// The question in words.
+        /// The call whose result the answers are; absent where the turn itself asks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
+        /// The spend limit the turn asks to go past.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<SpendScope>,
+        /// The question in words: nothing in it is invisible.
         text: String,
         /// JSON Schema of the answers (an object), where a form is wanted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,16 +151,16 @@ payload!(
 );
 
 payload!(
-    /// What a person answered.
+    /// What a person answered, or that nobody is asked any more.
     QuestionAnswered {
         /// In which turn.
         turn: TurnId,
         /// Which question.
         question: QuestionId,
-        /// The answers, by field.
-        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        /// The answers, by field; `null` when the question ended without any.
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         answers: Value,
-        /// Who.
+        /// Who; `gateway` when nobody answered in time.
         by: Principal,
     }
 );

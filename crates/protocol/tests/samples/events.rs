@@ -10,11 +10,21 @@ use super::{
 
 /// Every example, in an envelope.
 pub(crate) fn envelopes() -> Vec<Envelope> {
-    let mut events =
-        [sessions(), inputs(), turns(), messages(), tools(), people(), programs(), ends(), delegations()]
-            .concat();
-    // At the end: what was written down keeps its number.
-    events.extend(rules());
+    let events = [
+        sessions(),
+        inputs(),
+        turns(),
+        messages(),
+        tools(),
+        people(),
+        programs(),
+        ends(),
+        delegations(),
+        // From here on in the order they came: what was written down keeps its number.
+        rules(),
+        unanswered(),
+    ]
+    .concat();
     let seqs = 1..;
     events
         .into_iter()
@@ -299,6 +309,8 @@ fn people() -> Vec<Event> {
     let asked = QuestionAsked {
         turn: turn(),
         question,
+        call: Some(call()),
+        limit: None,
         text: "Which colour?".into(),
         form: Some(json!({"type": "object", "properties": {"colour": {"type": "string"}}})),
         expires_at: at(),
@@ -325,7 +337,7 @@ fn people() -> Vec<Event> {
         Event::ApprovalResolved(approved(RememberScope::Agent)),
         Event::ApprovalResolved(denied),
         Event::QuestionAsked(asked.clone()),
-        Event::QuestionAsked(QuestionAsked { form: None, ..asked }),
+        Event::QuestionAsked(QuestionAsked { form: None, call: None, ..asked }),
         Event::QuestionAnswered(QuestionAnswered {
             turn: turn(),
             question,
@@ -333,6 +345,24 @@ fn people() -> Vec<Event> {
             by: name("bob"),
         }),
     ]
+}
+
+fn unanswered() -> Vec<Event> {
+    let question = QuestionId::from_bits(0x0193_4000_0005_7000_8000_0000_0000_0001);
+    let asked = |limit| {
+        Event::QuestionAsked(QuestionAsked {
+            turn: turn(),
+            question,
+            call: None,
+            limit: Some(limit),
+            text: "The spend limit of the turn is reached.".into(),
+            form: None,
+            expires_at: at(),
+        })
+    };
+    let (answers, by) = (json!(null), name("gateway"));
+    let answered = Event::QuestionAnswered(QuestionAnswered { turn: turn(), question, answers, by });
+    vec![asked(SpendScope::Turn), asked(SpendScope::Session), answered]
 }
 
 fn programs() -> Vec<Event> {

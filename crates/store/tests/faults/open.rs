@@ -116,6 +116,7 @@ fn make_version_one(folder: &Path) {
     let raw = stranger(folder);
     raw.execute_batch(
         "DROP INDEX session_busy; DROP INDEX audit_tenant; DROP TABLE turn; DROP TABLE approval; \
+         DROP TABLE question; \
          CREATE TABLE approval (id BLOB PRIMARY KEY, session INTEGER NOT NULL, expires INTEGER NOT NULL) \
          STRICT, WITHOUT ROWID; CREATE INDEX approval_session ON approval (session); \
          ALTER TABLE key DROP COLUMN device; \

@@ -93,7 +93,7 @@ pub(super) async fn a_wrong_head_is_a_conflict_and_leaves_no_trace(store: &dyn S
     assert_eq!(scribe.read_all(store).await, scribe.written);
     assert_eq!(store.session(scribe.id).await.unwrap(), Some(scribe.row()));
     assert_eq!(store.search(&tenant, "lostword", 9).await.unwrap(), []);
-    assert_eq!(super::projections::open_approvals(store, &tenant).await, []);
+    assert_eq!(super::asks::open_approvals(store, &tenant).await, []);
     assert_eq!(store.idempotency(&scribe.submission("lost")).await.unwrap(), None);
     let (_, nobody) = Scribe::new(store, &tenant).plan(vec![event::created(None, None)]);
     let (append, _) = nobody.plan(vec![event::said(1, "x")]);

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use moongate_core::{
-    ApprovalFilter, ApprovalQuery, ApprovalRow, Bill, BilledCall, ListQuery, Spent, SpentRow, Store,
-    StoreError, UsageGroup, UsageQuery, UsageRow,
+    Bill, BilledCall, ListQuery, Spent, SpentRow, Store, StoreError, UsageGroup, UsageQuery, UsageRow,
 };
 use moongate_protocol::{
-    ApprovalId, Event, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens, UsageRecorded,
+    Event, MicroUsd, Seq, SessionId, SessionState, Tenant, Timestamp, Tokens, UsageRecorded,
 };
 
-use super::scribe::{Scribe, event, tenant, unique};
+use super::{
+    asks::open_approvals,
+    scribe::{Scribe, event, tenant, unique},
+};
 
 pub(super) async fn a_row_is_what_its_last_append_said(store: &dyn Store) {
     let mut scribe = Scribe::new(store, &tenant());
@@ -150,56 +152,6 @@ pub(super) async fn lists_filter_and_page(store: &dyn Store) {
         store.list(&super::scribe::tenant(), &ListQuery { limit: 9, ..Default::default() }).await.unwrap(),
         []
     );
-}
-
-pub(super) async fn approvals_are_open_until_somebody_or_the_turns_end_decides(store: &dyn Store) {
-    let tenant = tenant();
-    let mut scribe = Scribe::new(store, &tenant);
-    scribe.begin(store, "hi").await;
-    let ids = [unique(), unique(), unique()];
-    let asked = vec![
-        event::started(1, &[]),
-        event::asks(1, ids[0], 3_000),
-        event::asks(1, ids[1], 1_000),
-        event::asks(1, ids[2], 2_000),
-    ];
-    let first = scribe.head().plus(2);
-    scribe.write(store, asked).await;
-    let of = |i: usize| ApprovalId::from_bits(u128::from(ids[i]));
-    let row = |i: usize, expires_at| ApprovalRow {
-        approval: of(i),
-        session: scribe.id,
-        asked: first.plus(i),
-        expires_at: Timestamp::from_millis(expires_at),
-        decided: None,
-    };
-    let rows = [row(0, 3_000), row(1, 1_000), row(2, 2_000)];
-    let all = |filter| ApprovalQuery { filter, limit: 9, ..ApprovalQuery::default() };
-    let open = async |query: ApprovalQuery| store.approvals(&tenant, &query).await.unwrap();
-    assert_eq!(open(all(ApprovalFilter::Open)).await, [rows[1], rows[2], rows[0]]);
-    let one = ApprovalQuery { limit: 1, ..all(ApprovalFilter::Open) };
-    assert_eq!(open(one).await, [rows[1]]);
-    let mine = |owner: &str, session| ApprovalQuery {
-        owner: Some(owner.parse().unwrap()),
-        session: Some(session),
-        ..all(ApprovalFilter::Open)
-    };
-    assert_eq!(open(mine("bob", scribe.id)).await.len(), 3);
-    assert_eq!(open(mine("eve", scribe.id)).await, []);
-    assert_eq!(open(mine("bob", SessionId::from_bits(u128::from(unique())))).await, []);
-    let elsewhere = super::scribe::tenant();
-    assert_eq!(store.approvals(&elsewhere, &all(ApprovalFilter::Open)).await.unwrap(), []);
-    assert_eq!(store.approval(&tenant, of(0)).await.unwrap(), Some(rows[0]));
-    assert_eq!(store.approval(&elsewhere, of(0)).await.unwrap(), None);
-    let second = write_one(&mut scribe, store, event::decides(1, ids[1])).await;
-    let third = write_one(&mut scribe, store, event::decides(1, ids[2])).await;
-    assert_eq!(open(all(ApprovalFilter::Open)).await, [rows[0]]);
-    let end = write_one(&mut scribe, store, event::ended(1)).await;
-    assert_eq!(open(all(ApprovalFilter::Open)).await, []);
-    let decided = |row: ApprovalRow, by| ApprovalRow { decided: Some(by), ..row };
-    let latest = [decided(rows[0], end), decided(rows[2], third), decided(rows[1], second)];
-    assert_eq!(open(all(ApprovalFilter::Decided)).await, latest);
-    assert_eq!(store.approval(&tenant, of(1)).await.unwrap(), Some(latest[2]), "what was decided is known");
 }
 
 pub(super) async fn usage_is_summed_between_two_times(store: &dyn Store) {
@@ -369,17 +321,4 @@ pub(super) async fn a_deleted_session_leaves_only_its_usage(store: &dyn Store) {
     assert_eq!(sums.unwrap()[0].calls, 1);
     let late = scribe.try_write(store, vec![event::said(2, "too late")]).await;
     assert!(matches!(late, Err(StoreError::Conflict)));
-}
-
-/// Where the approvals that wait for somebody are.
-pub(super) async fn open_approvals(store: &dyn Store, tenant: &Tenant) -> Vec<ApprovalRow> {
-    let query = ApprovalQuery { limit: 99, ..ApprovalQuery::default() };
-    store.approvals(tenant, &query).await.unwrap()
-}
-
-/// Writes an event; where it stands, and when.
-async fn write_one(scribe: &mut Scribe, store: &dyn Store, event: Event) -> (Seq, Timestamp) {
-    let at = scribe.now;
-    scribe.write(store, vec![event]).await;
-    (scribe.head(), at)
 }

@@ -165,9 +165,9 @@ fn random(number: u64) -> [u8; 10] {
 pub mod event {
     use moongate_protocol::{
         AgentSnapshot, ApprovalId, ApprovalRequested, ApprovalResolved, Decision, Event, InputAccepted,
-        InputId, ItemId, MessageCompleted, MicroUsd, Overlap, Part, Role, Seq, SessionCreated, SessionForked,
-        SessionId, SessionUpdated, StopReason, Timestamp, Tokens, TurnCompleted, TurnId, TurnStarted,
-        UsageRecorded, UsageTotal,
+        InputId, ItemId, MessageCompleted, MicroUsd, Overlap, Part, QuestionAnswered, QuestionAsked,
+        QuestionId, Role, Seq, SessionCreated, SessionForked, SessionId, SessionUpdated, StopReason,
+        Timestamp, Tokens, TurnCompleted, TurnId, TurnStarted, UsageRecorded, UsageTotal,
     };
 
     /// `session.created` by bob for agent `main`.
@@ -286,6 +286,29 @@ pub mod event {
             reason: None,
             by: "bob".parse().unwrap(),
             remember: None,
+        })
+    }
+
+    /// `question.asked`.
+    pub fn inquires(turn: u64, question: u64, expires_at: i64) -> Event {
+        Event::QuestionAsked(QuestionAsked {
+            turn: TurnId::from_bits(u128::from(turn)),
+            question: QuestionId::from_bits(u128::from(question)),
+            call: None,
+            limit: None,
+            text: "which?".into(),
+            form: None,
+            expires_at: Timestamp::from_millis(expires_at),
+        })
+    }
+
+    /// `question.answered`.
+    pub fn answers(turn: u64, question: u64) -> Event {
+        Event::QuestionAnswered(QuestionAnswered {
+            turn: TurnId::from_bits(u128::from(turn)),
+            question: QuestionId::from_bits(u128::from(question)),
+            answers: serde_json::json!({"answer": "this"}),
+            by: "bob".parse().unwrap(),
         })
     }
 

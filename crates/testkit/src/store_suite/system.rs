@@ -96,7 +96,7 @@ pub(super) async fn everything_survives_reopening(open: impl AsyncFn() -> Arc<dy
         assert_eq!(store.by_alias(&tenant, "native", &alias).await.unwrap(), Some(scribe.id));
         assert_eq!(store.idempotency(&keyed.name).await.unwrap(), Some(keyed.clone()));
         assert_eq!(store.search(&tenant, "kept words", 9).await.unwrap().len(), 1);
-        assert_eq!(super::projections::open_approvals(&*store, &tenant).await.len(), 1);
+        assert_eq!(super::asks::open_approvals(&*store, &tenant).await.len(), 1);
         let far = Timestamp::from_millis(i64::MAX);
         let sums = store
             .usage(&tenant, &UsageQuery::between(UsageGroup::Day, Timestamp::default(), far))

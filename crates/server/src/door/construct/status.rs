@@ -139,9 +139,11 @@ pub(super) async fn tools(State(door): State_, caller: Authenticated) -> Reply {
     let catalog = door.app().gateway().catalog();
     let agent = door.agent(&caller, None).ok().and_then(|name| catalog.agent(&name).ok());
     let names = agent.map(|agent| agent.tools.as_slice()).unwrap_or_default();
-    let tools = names.iter().filter_map(|name| catalog.tools.get(name.as_str())).map(|tool| {
-        let spec = tool.spec().clone();
-        Tool { name: spec.name.to_string(), description: spec.description, parameters: spec.parameters }
+    let own = catalog.tool_list().into_iter().filter(|spec| names.contains(&spec.name));
+    let tools = own.map(|spec| Tool {
+        name: spec.name.to_string(),
+        description: spec.description,
+        parameters: spec.parameters,
     });
     ok(&Tools { tools: tools.collect() })
 }

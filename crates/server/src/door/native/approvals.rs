@@ -4,7 +4,7 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use moongate_core::{ApprovalFilter, ApprovalQuery, ApprovalView, Caller};
+use moongate_core::{ApprovalView, AskFilter, AskQuery, Caller};
 use moongate_protocol::{
     ApprovalId, ApprovalState, CallId, Decision, Principal, RememberRule, Requirement, Resolve, SessionId,
     Timestamp, ToolName, TurnId,
@@ -200,11 +200,11 @@ async fn approvals(
     Query(params): Query<ApprovalParams>,
 ) -> Answer {
     let filter = match params.state {
-        ApprovalParam::Open => ApprovalFilter::Open,
-        ApprovalParam::Decided => ApprovalFilter::Decided,
+        ApprovalParam::Open => AskFilter::Open,
+        ApprovalParam::Decided => AskFilter::Closed,
     };
     let limit = page_size(params.limit, PAGE_ITEMS_MAX, PAGE_ITEMS_MAX)?;
-    let query = ApprovalQuery { filter, session: params.session, limit, ..ApprovalQuery::default() };
+    let query = AskQuery { filter, session: params.session, limit, ..AskQuery::default() };
     let items = app.gateway().approvals(&caller, query).await?;
     ok(&ApprovalsBody { items: items.into_iter().map(ApprovalBody::from).collect() })
 }

@@ -148,7 +148,7 @@ struct ToolsBody {
 
 async fn tools(State(app): State<App>, caller: Authenticated) -> Answer {
     caller.require(Scope::SessionsRead)?;
-    ok(&ToolsBody { items: app.gateway().catalog().tools.iter().map(|tool| tool.spec().clone()).collect() })
+    ok(&ToolsBody { items: app.gateway().catalog().tool_list() })
 }
 
 /// What to sum usage by.

@@ -4,10 +4,9 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use moongate_core::{Caller, ListQuery, Refusal, SessionHandle, limits::READ_BATCH};
+use moongate_core::{AskFilter, AskQuery, Caller, QuestionView};
 use moongate_protocol::{
-    Answer as QuestionAnswer, Event, Principal, QuestionAsked, QuestionId, Seq, SessionId, SessionState,
-    Timestamp, TurnId,
+    Answer as QuestionAnswer, CallId, Principal, QuestionId, QuestionState, SessionId, Timestamp, TurnId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,22 +16,23 @@ use crate::{
     App,
     body::Json,
     caller::Authenticated,
-    extract::{Id, Query},
-    reply::{Answer, Failure, ok},
+    extract::{Id, Query, page_size},
+    limits::PAGE_ITEMS_MAX,
+    reply::{Answer, ok},
     route::Route,
 };
-
-/// Sessions that are looked at for open questions.
-const WAITING_SESSIONS: usize = 1_000;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/questions", get(questions))
-            .says("The questions that wait for an answer")
-            .query::<AskParams>()
+            .says("The questions that wait for an answer, or those that were answered")
+            .query::<QuestionParams>()
             .ok::<QuestionsBody>(200),
+        Route::get("/questions/{question}", get(question))
+            .says("A question, answered or not")
+            .ok::<QuestionBody>(200),
         Route::post("/questions/{question}", post(answer))
-            .says("Answer a question")
+            .says("Answer a question; the first answer counts")
             .json::<AnswerBody>()
             .ok::<QuestionBody>(200)
             .writes(),
@@ -42,54 +42,87 @@ pub(super) fn routes() -> Vec<Route> {
 /// Which questions to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct AskParams {
-    /// In this state; there is one.
-    #[serde(default, rename = "state")]
+struct QuestionParams {
+    /// Those that wait, or those that do not any more.
+    #[serde(default)]
     #[param(inline)]
-    _state: AskState,
+    state: QuestionParam,
+    /// Only of this session.
+    #[param(value_type = Option<String>)]
+    session: Option<SessionId>,
+    /// At most so many; as many as there may be when absent.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<usize>,
 }
 
 /// Whether somebody answered.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum AskState {
-    /// Nobody did.
+enum QuestionParam {
+    /// Nobody did: soonest expiry first.
     #[default]
     Open,
+    /// Somebody did, or time or the turn's end did: latest answer first.
+    Answered,
 }
 
 /// A question, with the answers once there are some.
 #[derive(Serialize, ToSchema)]
 struct QuestionBody {
+    #[serde(flatten)]
+    asked: InquiryBody,
+    #[serde(flatten)]
+    answered: AnsweredBody,
+}
+
+/// What a person is asked.
+#[derive(Serialize, ToSchema)]
+struct InquiryBody {
     /// Its id.
     id: QuestionId,
     /// In which session.
     session: SessionId,
     /// In which turn.
     turn: TurnId,
-    /// The question in words.
+    /// The call that asks; absent where the turn itself does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<CallId>,
+    /// The question in words: nothing in it is invisible.
     text: String,
-    /// JSON Schema of the answers, where a form is wanted.
+    /// JSON Schema of the answers: an object with flat properties. Without one the answers are
+    /// `{"answer": "…"}`.
     #[schema(value_type = Option<Object>)]
     form: Option<Value>,
+    /// Since when.
+    asked_at: Timestamp,
     /// When silence ends the question.
     expires_at: Timestamp,
-    /// What was answered.
+}
+
+/// What was answered.
+#[derive(Serialize, ToSchema)]
+struct AnsweredBody {
+    /// What became of it.
+    state: QuestionState,
+    /// What was answered, by field.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     answers: Option<Value>,
-    /// Who answered.
+    /// Who answered, or stopped the turn; `gateway` when nobody did in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<Principal>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_at: Option<Timestamp>,
     /// Somebody answered before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     already: bool,
 }
 
-/// Open questions.
+/// Questions.
 #[derive(Serialize, ToSchema)]
 struct QuestionsBody {
-    /// In the order they were asked, session by session.
+    /// In the order the state names.
     items: Vec<QuestionBody>,
 }
 
@@ -97,34 +130,54 @@ struct QuestionsBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnswerBody {
-    /// The answers, by field.
+    /// The answers, by field of the form; `{"answer": "…"}` where there is none.
     #[schema(value_type = Object)]
     answers: Value,
 }
 
-impl QuestionBody {
-    fn of(session: SessionId, asked: &QuestionAsked) -> Self {
-        Self {
+impl From<QuestionView> for QuestionBody {
+    fn from(view: QuestionView) -> Self {
+        let state = view.state();
+        let (answers, by) = view.answered.map(|answered| (answered.answers, answered.by)).unzip();
+        let answered = AnsweredBody {
+            state,
+            answers: answers.filter(|answers| !answers.is_null()),
+            by,
+            answered_at: view.closed_at,
+            already: view.already,
+        };
+        let asked = view.asked;
+        let asked = InquiryBody {
             id: asked.question,
-            session,
+            session: view.session,
             turn: asked.turn,
-            text: asked.text.clone(),
-            form: asked.form.clone(),
+            call: asked.call,
+            text: asked.text,
+            form: asked.form,
+            asked_at: view.asked_at,
             expires_at: asked.expires_at,
-            answers: None,
-            by: None,
-            already: false,
-        }
+        };
+        Self { asked, answered }
     }
 }
 
-async fn questions(State(app): State<App>, caller: Authenticated, _: Query<AskParams>) -> Answer {
-    let mut items = Vec::new();
-    for session in waiting(&app, &caller).await? {
-        let questions = read_questions(&session).await?;
-        items.extend(questions.into_iter().filter(|question| question.answers.is_none()));
-    }
-    ok(&QuestionsBody { items })
+async fn questions(
+    State(app): State<App>,
+    caller: Authenticated,
+    Query(params): Query<QuestionParams>,
+) -> Answer {
+    let filter = match params.state {
+        QuestionParam::Open => AskFilter::Open,
+        QuestionParam::Answered => AskFilter::Closed,
+    };
+    let limit = page_size(params.limit, PAGE_ITEMS_MAX, PAGE_ITEMS_MAX)?;
+    let query = AskQuery { filter, session: params.session, limit, ..AskQuery::default() };
+    let items = app.gateway().questions(&caller, query).await?;
+    ok(&QuestionsBody { items: items.into_iter().map(QuestionBody::from).collect() })
+}
+
+async fn question(State(app): State<App>, caller: Authenticated, Id(id): Id<QuestionId>) -> Answer {
+    ok(&QuestionBody::from(app.gateway().question(&caller, id).await?))
 }
 
 async fn answer(
@@ -143,57 +196,6 @@ pub(super) async fn reply_to(
     question: QuestionId,
     body: AnswerBody,
 ) -> Answer<impl Serialize + use<>> {
-    for session in waiting(app, caller).await? {
-        let asked = read_questions(&session).await?.into_iter().find(|asked| asked.id == question);
-        let Some(asked) = asked else { continue };
-        if asked.answers.is_some() {
-            return Ok(QuestionBody { already: true, ..asked });
-        }
-        session.answer(QuestionAnswer { question, answers: body.answers }).await?;
-        let after = read_questions(&session).await?.into_iter().find(|asked| asked.id == question);
-        return after.ok_or_else(|| Refusal::not_found("question").into());
-    }
-    Err(Failure::from(Refusal::not_found("question")))
-}
-
-/// The caller's sessions that wait for a person.
-async fn waiting(app: &App, caller: &Caller) -> Result<Vec<SessionHandle>, Refusal> {
-    let state = Some(SessionState::Waiting);
-    let query = ListQuery { state, limit: WAITING_SESSIONS, ..ListQuery::default() };
-    let mut sessions = Vec::new();
-    for view in app.gateway().list(caller, query).await?.items {
-        sessions.push(app.gateway().session(caller, view.id).await?);
-    }
-    Ok(sessions)
-}
-
-async fn read_questions(session: &SessionHandle) -> Result<Vec<QuestionBody>, Refusal> {
-    let mut found: Vec<QuestionBody> = Vec::new();
-    scan(session, QuestionId::PREFIX, |event| match event {
-        Event::QuestionAsked(asked) => found.push(QuestionBody::of(session.id(), asked)),
-        Event::QuestionAnswered(answered) => {
-            if let Some(found) = found.iter_mut().find(|asked| asked.id == answered.question) {
-                (found.answers, found.by) = (Some(answered.answers.clone()), Some(answered.by.clone()));
-            }
-        }
-        _ => {}
-    })
-    .await?;
-    Ok(found)
-}
-
-/// Reads the events whose text holds `needle`.
-async fn scan(session: &SessionHandle, needle: &str, mut read: impl FnMut(&Event)) -> Result<(), Refusal> {
-    let needle = memchr::memmem::Finder::new(needle);
-    let mut after = Seq::ZERO;
-    loop {
-        let records = session.read(after, READ_BATCH).await?;
-        let Some(last) = records.last() else { return Ok(()) };
-        after = last.position().seq;
-        for record in records.iter().filter(|record| needle.find(record.json()).is_some()) {
-            if let Ok(envelope) = record.envelope() {
-                read(&envelope.event);
-            }
-        }
-    }
+    let answer = QuestionAnswer { question, answers: body.answers };
+    Ok(QuestionBody::from(app.gateway().answer(caller, answer).await?))
 }

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
 };
 use http::{HeaderMap, StatusCode};
-use moongate_core::{ApprovalFilter, ApprovalQuery, ApprovalView};
+use moongate_core::{ApprovalView, AskFilter, AskQuery};
 use moongate_protocol::{
     ApprovalId, ApprovalState, Decision, ErrorCode, RememberRule, RememberScope, Resolve, Timestamp,
 };
@@ -62,10 +62,10 @@ fn row(view: &ApprovalView, session_id: String) -> Approval {
 /// `GET /api/approvals`: all that wait, then the last decided ones, each newest first.
 pub(super) async fn list(State(door): State<Door<Oxios>>, User(caller): User) -> Reply {
     let gateway = door.app().gateway();
-    let query = |filter, limit| ApprovalQuery { filter, limit, ..ApprovalQuery::default() };
-    let mut views = gateway.approvals(&caller, query(ApprovalFilter::Open, 0)).await?;
+    let query = |filter, limit| AskQuery { filter, limit, ..AskQuery::default() };
+    let mut views = gateway.approvals(&caller, query(AskFilter::Open, 0)).await?;
     views.sort_by_key(|view| std::cmp::Reverse(view.requested_at));
-    views.extend(gateway.approvals(&caller, query(ApprovalFilter::Decided, DECIDED)).await?);
+    views.extend(gateway.approvals(&caller, query(AskFilter::Closed, DECIDED)).await?);
     let mut rows = Vec::with_capacity(views.len());
     for view in &views {
         // Deleted meanwhile, where there is none.
