@@ -37,6 +37,7 @@ fn curious(arguments: Value) -> Gateway {
         models: Arc::new(ScriptedModels::new([model])),
         tools: Toolbox::default(),
         tool_policies: ToolPolicies::default(),
+        policy_rules: Default::default(),
         spending: Spending::default(),
     };
     let store = Arc::new(MemoryStore::new());
