@@ -369,12 +369,17 @@ async fn the_model_waits_for_every_question_and_approval_and_nothing_runs_betwee
     desk.at_rest().await;
     let approvals = desk.kit.gateway().approvals(&bob(), AskQuery::default()).await.unwrap();
     assert_eq!((approvals.len(), desk.open().await.len()), (1, 2));
+    desk.kit.clock().advance(Duration::from_secs(1));
     desk.answer(&first, json!({"answer": "blue"})).await.unwrap();
-    assert_eq!(desk.kit.gateway().running_turns(), 0, "what is answered holds nothing up, others do");
+    desk.client.until(|event| matches!(event, Event::QuestionAnswered(_))).await;
+    let rested = desk.client.view.notices.clone();
+    tokio::time::sleep(Duration::from_secs(60)).await;
     let approval = approvals[0].request.approval;
     let decision = Decision::Deny;
     let resolve = Resolve { approval, decision, arguments: None, reason: None, remember: None };
     desk.session.resolve(resolve).await.unwrap();
+    desk.client.until(|event| matches!(event, Event::ApprovalResolved(_))).await;
+    assert_eq!(desk.client.view.notices, rested, "no task was started while others held the turn up");
     desk.client
         .until(|event| matches!(event, Event::ToolFinished(f) if f.outcome == ToolOutcome::Denied))
         .await;

@@ -16,6 +16,7 @@ fn derived(folder: &Path) -> Vec<(&'static str, Vec<Vec<Value>>)> {
     let tables = [
         ("session", "SELECT * FROM session ORDER BY no"),
         ("approval", "SELECT * FROM approval ORDER BY id"),
+        ("question", "SELECT * FROM question ORDER BY id"),
         ("turn", "SELECT * FROM turn ORDER BY tenant, id, session"),
         ("usage", "SELECT * FROM usage ORDER BY tenant, at, session, seq"),
         ("find", "SELECT term, doc, col, offset FROM words ORDER BY doc, offset"),
@@ -40,6 +41,9 @@ async fn fill(store: &SqliteStore) {
     first.write(store, vec![event::updated(Some("a 新しい title"), Some(true), Some("coder"))]).await;
     first.write(store, vec![event::updated(Some("a better title"), None, None)]).await;
     second.write(store, vec![event::started(1, &[]), event::asks(1, unique(), 5)]).await;
+    let (open, answered) = (unique(), unique());
+    second.write(store, vec![event::inquires(1, open, 5), event::inquires(1, answered, 5)]).await;
+    second.write(store, vec![event::answers(1, answered)]).await;
     third.write_keyed(store, vec![event::input(unique(), "waits")], "a-key").await;
     third.write(store, vec![event::billed(1, "other/model", 3, None)]).await;
     let mut fork = Scribe { door: "oxios", ..Scribe::new(store, &tenant()) };
@@ -71,7 +75,7 @@ async fn everything_derived_is_the_same_after_a_rebuild() {
     let usage_of_the_gone = "session NOT IN (SELECT id FROM session)";
     stranger(folder.path())
         .execute_batch(&format!(
-            "DELETE FROM approval; DELETE FROM turn; DELETE FROM usage WHERE NOT {usage_of_the_gone}; \
+            "DELETE FROM approval; DELETE FROM question; DELETE FROM turn; DELETE FROM usage WHERE NOT {usage_of_the_gone}; \
              DELETE FROM find WHERE rowid > 0; UPDATE session SET owner = 'x', state = 2, busy = 1, updated = 0, \
              archived = 1, alias = NULL, view = json_set(view, '$.title', 'wrong', '$.archived', json('true'))"
         ))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moongate_core::{AuditEntry, Device, KeyRow, Scope, Store, UsageGroup, UsageQuery};
+use moongate_core::{AskQuery, AuditEntry, Device, KeyRow, Scope, Store, UsageGroup, UsageQuery};
 use moongate_protocol::{BlobHash, KeyId, Tenant, Timestamp};
 
 use super::scribe::{Scribe, event, tenant, unique};
@@ -82,7 +82,12 @@ pub(super) async fn everything_survives_reopening(open: impl AsyncFn() -> Arc<dy
     scribe.write(&*store, vec![event::created(Some("kept title"), Some("kept"))]).await;
     let keyed = scribe.write_keyed(&*store, vec![event::input(1, "kept words")], "kept").await;
     scribe.write(&*store, event::turn(1, 1, "an answer")).await;
-    scribe.write(&*store, vec![event::started(2, &[]), event::asks(2, unique(), 5)]).await;
+    scribe
+        .write(
+            &*store,
+            vec![event::started(2, &[]), event::asks(2, unique(), 5), event::inquires(2, unique(), 5)],
+        )
+        .await;
     let kept_key = key(&tenant, 1);
     store.put_key(kept_key.clone()).await.unwrap();
     let blob = store.put_blob(Bytes::from_static(b"kept")).await.unwrap();
@@ -97,6 +102,8 @@ pub(super) async fn everything_survives_reopening(open: impl AsyncFn() -> Arc<dy
         assert_eq!(store.idempotency(&keyed.name).await.unwrap(), Some(keyed.clone()));
         assert_eq!(store.search(&tenant, "kept words", 9).await.unwrap().len(), 1);
         assert_eq!(super::asks::open_approvals(&*store, &tenant).await.len(), 1);
+        let open = AskQuery { limit: 9, ..AskQuery::default() };
+        assert_eq!(store.questions(&tenant, &open).await.unwrap().len(), 1);
         let far = Timestamp::from_millis(i64::MAX);
         let sums = store
             .usage(&tenant, &UsageQuery::between(UsageGroup::Day, Timestamp::default(), far))
