@@ -35,6 +35,10 @@ pub const TOOL_CALLS_PER_MESSAGE: usize = 128;
 pub const TOOL_ARGUMENT_BYTES: usize = 1024 * 1024;
 /// Bytes of a tool's output that are shown to the model.
 pub const TOOL_OUTPUT_SHOWN_BYTES: usize = 64 * 1024;
+/// Bytes of a tool's output that are kept where it is longer than what is shown.
+pub const TOOL_OUTPUT_KEPT_BYTES: usize = 1024 * 1024;
+/// Bytes of a result's images and files together: they are in every later prompt of the session.
+pub const TOOL_ATTACHMENT_BYTES: usize = 16 * 1024 * 1024;
 /// Tools a client may bring along with one input.
 pub const CLIENT_TOOLS: usize = 128;
 /// Bytes of those tools' descriptions and schemas: they are in the log, and in every prompt of their turn.

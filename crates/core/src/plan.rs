@@ -77,7 +77,7 @@ fn visible(json: &str) -> String {
 
 /// Control characters, spaces that are not the space, marks of direction, joiners, selectors, tags, private use and
 /// whatever else is shown as nothing.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || c.is_whitespace() && c != ' '
         || matches!(u32::from(c),

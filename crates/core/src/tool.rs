@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jsonschema::{PatternOptions, Validator};
 use moongate_protocol::{
     AgentName, CallId, Namespace, Part, Principal, Requirement, SessionId, Tenant, ToolName, ToolOutcome,
@@ -11,6 +12,8 @@ use moongate_protocol::{
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::Outputs;
 
 /// The right to run one call once. Made only where calls are started, after the policy and a durable
 /// `tool.called`.
@@ -27,18 +30,20 @@ pub struct Grant {
     pub cancel: CancellationToken,
     /// Where live output goes; may be dropped or full, the result is what counts.
     pub output: mpsc::Sender<String>,
+    /// What earlier calls of the session said at length.
+    pub outputs: Outputs,
 }
 
 impl Grant {
     /// Only `turn::calls` makes one.
     pub(crate) fn new(
         place: Place,
-        call: CallId,
-        arguments: Value,
+        (call, arguments): (CallId, Value),
         cancel: CancellationToken,
         output: mpsc::Sender<String>,
+        outputs: Outputs,
     ) -> Self {
-        Self { place, call, arguments, cancel, output }
+        Self { place, call, arguments, cancel, output, outputs }
     }
 }
 
@@ -83,17 +88,20 @@ pub struct ToolResult {
     pub content: Vec<Part>,
     /// The tool's own result data.
     pub data: Option<Value>,
+    /// The bytes of the content's images and files, which it names by their hash: they are kept before the result is
+    /// written. What the content names and is not here is not shown.
+    pub attachments: Vec<Bytes>,
 }
 
 impl ToolResult {
     /// Success, in words.
     pub fn ok(text: impl Into<String>) -> Self {
-        Self { outcome: ToolOutcome::Ok, content: vec![Part::text(text)], data: None }
+        Self::ended(ToolOutcome::Ok, text)
     }
 
     /// Any other ending, in words.
     pub fn ended(outcome: ToolOutcome, text: impl Into<String>) -> Self {
-        Self { outcome, content: vec![Part::text(text)], data: None }
+        Self { outcome, content: vec![Part::text(text)], data: None, attachments: Vec::new() }
     }
 }
 

@@ -7,9 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use moongate_protocol::{
-    CallId, DeltaKind, Effect, Event, Ground, Part, ToolFinished, ToolOutcome, WaitingOn,
-};
+use moongate_protocol::{CallId, DeltaKind, Effect, Event, Ground, ToolFinished, ToolOutcome, WaitingOn};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
@@ -17,10 +15,10 @@ use super::{
     judge::{Callee, Judged, Prepared},
 };
 use crate::{
-    Grant, Place, Tool, ToolResult,
+    Grant, Outputs, Place, Tool, ToolResult,
     delegate::Errand,
     feed::LivePiece,
-    limits::{PARALLEL_TOOLS, TOOL_OUTPUT_SHOWN_BYTES},
+    limits::PARALLEL_TOOLS,
     session::{NOT_STARTED, PendingCall},
 };
 
@@ -114,16 +112,17 @@ impl Turn {
     async fn run_call(&self, call: PendingCall) -> Step<Ran> {
         let started = Instant::now();
         let (item, id) = (call.item, call.call.clone());
-        let Some(result) = self.attempt(call).await? else { return Ok(Ran::Waits(id)) };
-        let (content, truncated) = shown(result.content);
+        let Some(mut result) = self.attempt(call).await? else { return Ok(Ran::Waits(id)) };
+        let kept = self.keep(&id, &mut result).await;
         Ok(Ran::Finished(ToolFinished {
             turn: self.id,
             item,
             call: id,
             outcome: result.outcome,
-            content,
+            content: kept.content,
             data: result.data,
-            truncated,
+            truncated: kept.truncated,
+            output: kept.output,
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         }))
     }
@@ -193,7 +192,9 @@ impl Turn {
         let name = prepared.call.tool;
         let place = self.place();
         let cancel = self.cancel.child_token();
-        let grant = Grant::new(place, prepared.call.call, prepared.arguments, cancel.clone(), output);
+        let outputs = Outputs::new(Arc::clone(&self.store), self.session);
+        let called = (prepared.call.call, prepared.arguments);
+        let grant = Grant::new(place, called, cancel.clone(), output, outputs);
         let run = tool.run(grant);
         let show = async {
             while let Some(text) = live.recv().await {
@@ -224,25 +225,4 @@ impl Turn {
             }
         }
     }
-}
-
-/// The result as the model is shown it: cut at a character, with a word that it was.
-pub(crate) fn shown(content: Vec<Part>) -> (Vec<Part>, bool) {
-    let mut left = TOOL_OUTPUT_SHOWN_BYTES;
-    let mut truncated = false;
-    let cut = |part| match part {
-        Part::Text { text } if text.len() > left => {
-            let end = text.floor_char_boundary(left);
-            let note = format!("{}\n[cut: {} more bytes]", &text[..end], text.len() - end);
-            (left, truncated) = (0, true);
-            Part::Text { text: note }
-        }
-        Part::Text { text } => {
-            left -= text.len();
-            Part::Text { text }
-        }
-        other => other,
-    };
-    let content = content.into_iter().map(cut).collect();
-    (content, truncated)
 }
