@@ -38,7 +38,7 @@ async fn what_is_no_image_is_not_shown() {
     let world = World::new().await;
     world.put("lies.png", "<svg onload=alert(1)>");
     let refused = world.refused("view_image", json!({"path": "lies.png"})).await;
-    assert_eq!(refused, "Lies.png is no PNG, JPEG, GIF or WebP image.");
+    assert_eq!(refused, "Not done: lies.png is no PNG, JPEG, GIF or WebP image.");
     let mut large = PNG.to_vec();
     large.resize(3_750_001, 0);
     world.put("large.png", large);

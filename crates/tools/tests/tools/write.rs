@@ -42,7 +42,7 @@ async fn a_file_keeps_its_mode_and_its_other_names_what_they_hold() {
     assert_eq!(fs::read_to_string(twin).unwrap(), "old\n", "another name of the file is not written through");
     fs::set_permissions(world.path("run.sh"), fs::Permissions::from_mode(0o444)).unwrap();
     let refused = world.refused("write_file", json!({"path": "run.sh", "content": "x"})).await;
-    assert_eq!(refused, "Run.sh is read-only.");
+    assert_eq!(refused, "Not done: run.sh is read-only.");
 }
 
 #[tokio::test(start_paused = true)]
