@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use moongate_core::{SessionHandle, Tool, ToolResult, limits::TOOL_OUTPUT_KEPT_BYTES};
-use moongate_protocol::{Effect, Event, ToolFinished, ToolOutcome};
+use moongate_protocol::{BlobRef, Effect, Event, Part, ToolFinished, ToolOutcome};
 use moongate_testkit::{Client, Script, ScriptedTool, Setup, TestGateway, says};
 use moongate_tools::{Settings, WorkspaceSettings, built_in};
 use serde_json::{Value, json};
@@ -20,10 +20,13 @@ struct Talk {
 
 impl Talk {
     async fn new(text: &str) -> Self {
+        Self::with(ToolResult::ok(text)).await
+    }
+
+    async fn with(result: ToolResult) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { workspace: WorkspaceSettings::Shared(folder.path().to_owned()) };
-        let flood: Arc<dyn Tool> =
-            ScriptedTool::new("flood", Effect::Read).answers(ToolResult::ok(text)).boxed();
+        let flood: Arc<dyn Tool> = ScriptedTool::new("flood", Effect::Read).answers(result).boxed();
         let tools = built_in(&settings).into_iter().chain([flood]);
         let kit = Setup::default().tools(tools).start().await;
         let session = kit.session().await;
@@ -113,4 +116,17 @@ async fn no_session_reads_what_another_ones_calls_said() {
     assert_eq!(short.output, None);
     let read = talk.call("read_output", json!({"call": short.call})).await;
     assert_eq!(read.outcome, ToolOutcome::Error);
+}
+
+/// A hash alone opens nothing: a tool shows what it brings, not what somebody else kept.
+#[tokio::test(start_paused = true)]
+async fn a_result_names_no_bytes_it_did_not_bring() {
+    let mut result = ToolResult::ok("look");
+    let hash = moongate_core::blob_hash(b"another's");
+    result.content.push(Part::Image { blob: BlobRef { hash, media_type: "image/png".into(), bytes: 9 } });
+    let mut talk = Talk::with(result).await;
+    talk.kit.disk().put_blob(bytes::Bytes::from_static(b"another's")).await.unwrap();
+    let finished = talk.call("flood", json!({})).await;
+    assert_eq!(finished.content.len(), 2);
+    assert_eq!(finished.content[1], Part::text("[image/png, 9 bytes: it could not be kept]"));
 }

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use moongate_tools::{Workspace, WorkspacePath};
+use moongate_tools::{FileError, Workspace, WorkspacePath};
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::{
@@ -130,4 +130,21 @@ fn exchanging_a_folder_for_a_link_opens_no_way_to_protected_names() {
     });
     assert_eq!(fs::read_dir(yard.path("work/.git/hooks")).unwrap().count(), 0, "a hook was written");
     assert!(seen.done > 0 && seen.refused > 0, "there was a race: {seen:?}");
+}
+
+/// Somebody writes the file between the look at it and the writing of it.
+#[test]
+fn what_somebody_else_wrote_meanwhile_is_not_replaced() {
+    let yard = Yard::new();
+    put(&yard.path("work/old.txt"), "one\n");
+    let workspace = yard.open();
+    for (name, theirs) in [("old.txt", "another\n"), ("new.txt", "somebody's\n")] {
+        let target = workspace.target(&parsed(name)).unwrap();
+        put(&yard.path("work").join(name), theirs);
+        let refused = target.write(b"the agent's\n").unwrap_err();
+        assert!(matches!(refused, FileError::Changed(_)), "{name}: {refused}");
+        assert_eq!(fs::read_to_string(yard.path("work").join(name)).unwrap(), theirs);
+    }
+    let left = fs::read_dir(yard.path("work")).unwrap().count();
+    assert_eq!(left, 3, "no draft is left over");
 }
