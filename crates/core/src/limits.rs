@@ -35,6 +35,10 @@ pub const TOOL_CALLS_PER_MESSAGE: usize = 128;
 pub const TOOL_ARGUMENT_BYTES: usize = 1024 * 1024;
 /// Bytes of a tool's output that are shown to the model.
 pub const TOOL_OUTPUT_SHOWN_BYTES: usize = 64 * 1024;
+/// Bytes of a tool's output that are kept where it is longer than what is shown.
+pub const TOOL_OUTPUT_KEPT_BYTES: usize = 1024 * 1024;
+/// Bytes of a result's images and files together: they are in every later prompt of the session.
+pub const TOOL_ATTACHMENT_BYTES: usize = 16 * 1024 * 1024;
 /// Tools a client may bring along with one input.
 pub const CLIENT_TOOLS: usize = 128;
 /// Bytes of those tools' descriptions and schemas: they are in the log, and in every prompt of their turn.
@@ -47,6 +51,8 @@ pub const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 pub const APPROVAL_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a call as a person is shown it: more is not read, so it cannot be approved.
 pub const PLAN_BYTES: usize = 256 * 1024;
+/// Bytes of what a call would change, as a person is shown it beside the call.
+pub const PREVIEW_BYTES: usize = 64 * 1024;
 /// Bytes of the reason of a decision.
 pub const APPROVAL_REASON_BYTES: usize = 4 * 1024;
 /// Rules a session remembers: each is looked at for each call that would wait for a person.

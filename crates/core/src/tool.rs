@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jsonschema::{PatternOptions, Validator};
 use moongate_protocol::{
     AgentName, CallId, Namespace, Part, Principal, Requirement, SessionId, Tenant, ToolName, ToolOutcome,
@@ -11,6 +12,8 @@ use moongate_protocol::{
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::Outputs;
 
 /// The right to run one call once. Made only where calls are started, after the policy and a durable
 /// `tool.called`.
@@ -23,23 +26,36 @@ pub struct Grant {
     pub call: CallId,
     /// The arguments that were approved.
     pub arguments: Value,
+    /// SHA-256 over what the call works on, where a person saw that: see [`PlanNote`]. A tool that plans runs the call
+    /// only while it is the same.
+    pub operands: Option<[u8; 32]>,
     /// Fires when the call has to stop.
     pub cancel: CancellationToken,
     /// Where live output goes; may be dropped or full, the result is what counts.
     pub output: mpsc::Sender<String>,
+    /// What earlier calls of the session said at length.
+    pub outputs: Outputs,
 }
 
 impl Grant {
     /// Only `turn::calls` makes one.
     pub(crate) fn new(
         place: Place,
-        call: CallId,
-        arguments: Value,
+        bound: Bound,
         cancel: CancellationToken,
         output: mpsc::Sender<String>,
+        outputs: Outputs,
     ) -> Self {
-        Self { place, call, arguments, cancel, output }
+        let Bound { call, arguments, operands } = bound;
+        Self { place, call, arguments, operands, cancel, output, outputs }
     }
+}
+
+/// What a grant is for, and nothing else.
+pub(crate) struct Bound {
+    pub(crate) call: CallId,
+    pub(crate) arguments: Value,
+    pub(crate) operands: Option<[u8; 32]>,
 }
 
 /// Where a call runs, and for whom.
@@ -74,6 +90,16 @@ pub enum Reach {
     Host(String),
 }
 
+/// What a call would do as things are, looked up before a person is asked about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanNote {
+    /// What would change, for the person: lines of text.
+    pub preview: String,
+    /// SHA-256 over what the call works on. A person's yes is for that; when it is another by the time the call would
+    /// run, the call does not.
+    pub operands: [u8; 32],
+}
+
 /// What a tool answers. A failure is an answer too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
@@ -83,17 +109,20 @@ pub struct ToolResult {
     pub content: Vec<Part>,
     /// The tool's own result data.
     pub data: Option<Value>,
+    /// The bytes of the content's images and files, which it names by their hash: they are kept before the result is
+    /// written. What the content names and is not here is not shown.
+    pub attachments: Vec<Bytes>,
 }
 
 impl ToolResult {
     /// Success, in words.
     pub fn ok(text: impl Into<String>) -> Self {
-        Self { outcome: ToolOutcome::Ok, content: vec![Part::text(text)], data: None }
+        Self::ended(ToolOutcome::Ok, text)
     }
 
     /// Any other ending, in words.
     pub fn ended(outcome: ToolOutcome, text: impl Into<String>) -> Self {
-        Self { outcome, content: vec![Part::text(text)], data: None }
+        Self { outcome, content: vec![Part::text(text)], data: None, attachments: Vec::new() }
     }
 }
 
@@ -111,6 +140,14 @@ pub trait Tool: Send + Sync {
     /// What a call with these arguments reaches for. They passed the tool's schema.
     fn reach(&self, _arguments: &Value) -> Reach {
         Reach::Anything
+    }
+
+    /// Looks at what a call would do as things are, before a person is asked. Changes nothing.
+    ///
+    /// # Errors
+    /// The call's result, where it cannot be done: nobody is asked about it then.
+    async fn plan(&self, _place: &Place, _arguments: &Value) -> Result<Option<PlanNote>, ToolResult> {
+        Ok(None)
     }
 
     /// Runs one call. Ends soon after `grant.cancel` fires.

@@ -29,6 +29,7 @@ fn curious(gateway: &Gateway, arguments: Value) {
         models: Arc::new(ScriptedModels::new([model])),
         tools: Toolbox::default(),
         tool_policies: ToolPolicies::default(),
+        policy_rules: Default::default(),
         spending: Spending::default(),
     });
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use async_trait::async_trait;
 use moongate_core::{Grant, Tool, ToolResult};
-use moongate_protocol::{Effect, Part, ToolOutcome, ToolSpec};
+use moongate_protocol::{Effect, ToolSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,6 @@ impl Tool for Todo {
         }
         // A list of plain texts always has a JSON form.
         let data = serde_json::to_value(&list).ok();
-        ToolResult { outcome: ToolOutcome::Ok, content: vec![Part::text(text)], data }
+        ToolResult { data, ..ToolResult::ok(text) }
     }
 }

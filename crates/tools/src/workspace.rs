@@ -1,15 +1,33 @@
-//! The folder an agent works in.
+//! The folder an agent works in. Whatever is done with its files is done relative to the folder itself, which is held
+//! open, and the kernel refuses every path that leads out of it.
+
+mod fault;
+pub(crate) mod name;
+mod open;
+mod path;
+mod protected;
+mod real;
+mod write;
+mod writers;
 
 use std::{
     fs::DirBuilder,
     io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use moongate_core::Place;
 use rustix::fs::{Mode, OFlags};
 
+use self::writers::Writers;
+pub use self::{
+    fault::FileError,
+    open::{Entry, Kind, OpenFile},
+    path::{PathError, WorkspacePath},
+    write::Target,
+};
 use crate::WorkspaceSettings;
 
 /// Only the gateway's own user enters a session's folder.
@@ -22,12 +40,23 @@ pub struct WorkspaceError(#[from] io::Error);
 
 /// Gives each session its workspace.
 #[derive(Clone, Debug)]
-pub struct Workspaces(WorkspaceSettings);
+pub struct Workspaces {
+    settings: WorkspaceSettings,
+    writers: Arc<Writers>,
+}
 
 impl Workspaces {
     /// Workspaces as the operator wants them.
     pub fn new(settings: WorkspaceSettings) -> Self {
-        Self(settings)
+        Self { settings, writers: Arc::new(Writers::new()) }
+    }
+
+    /// The path of the folder that all sessions share, where they share one.
+    pub fn shared(&self) -> Option<&Path> {
+        match &self.settings {
+            WorkspaceSettings::Shared(path) => Some(path),
+            WorkspaceSettings::PerSession(_) => None,
+        }
     }
 
     /// The workspace of the session a call runs in. A session's own is made when it is missing, a shared one is
@@ -36,7 +65,7 @@ impl Workspaces {
     /// # Errors
     /// When it is not there or cannot be made. Blocks for as long as the disk takes.
     pub fn open(&self, place: &Place) -> Result<Workspace, WorkspaceError> {
-        let path = match &self.0 {
+        let path = match &self.settings {
             WorkspaceSettings::Shared(path) => path.clone(),
             WorkspaceSettings::PerSession(root) => {
                 let path = root.join(place.session.to_string());
@@ -46,7 +75,7 @@ impl Workspaces {
         };
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(io::Error::from)?;
-        Ok(Workspace { folder, path })
+        Ok(Workspace { folder, path, writers: Arc::clone(&self.writers) })
     }
 }
 
@@ -55,6 +84,7 @@ impl Workspaces {
 pub struct Workspace {
     folder: OwnedFd,
     path: PathBuf,
+    writers: Arc<Writers>,
 }
 
 impl Workspace {

@@ -233,7 +233,7 @@ impl Actor {
         let (turn, call) = (started.turn, started.call.clone());
         let (child, usage) = (started.child, returned.usage);
         let finished = DelegationFinished { turn, call: call.clone(), child, usage };
-        let (content, truncated) = shown(vec![Part::text(returned.text)]);
+        let (content, truncated) = shown(vec![Part::text(returned.text)], None);
         // The session's id was made when the call was handed on.
         let took = self.shared.ids.now().since(child.at());
         let result = ToolFinished {
@@ -244,6 +244,7 @@ impl Actor {
             content,
             data: None,
             truncated,
+            output: None,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
         [Event::DelegationFinished(finished), Event::ToolFinished(result)]

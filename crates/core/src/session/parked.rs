@@ -146,6 +146,7 @@ impl Actor {
                 content: told.content,
                 data: None,
                 truncated: false,
+                output: None,
                 duration_ms: 0,
             })
         }));

@@ -126,6 +126,7 @@ fn closed(state: &State, asked: &QuestionAsked, ending: &Ending<'_>, now: Timest
             content: vec![Part::text(text)],
             data,
             truncated: false,
+            output: None,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }));
     }

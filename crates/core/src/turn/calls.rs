@@ -8,8 +8,7 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use moongate_protocol::{
-    CallId, DeltaKind, Effect, Event, Ground, Part, QuestionAsked, QuestionId, ToolFinished, ToolOutcome,
-    WaitingOn,
+    CallId, DeltaKind, Effect, Event, Ground, QuestionAsked, QuestionId, ToolFinished, ToolOutcome, WaitingOn,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -18,12 +17,13 @@ use super::{
     judge::{Callee, Judged, Prepared},
 };
 use crate::{
-    Form, Grant, Place, Tool, ToolResult,
+    Form, Grant, Outputs, Place, Tool, ToolResult,
     ask_user::Inquiry,
     delegate::Errand,
     feed::LivePiece,
-    limits::{PARALLEL_TOOLS, TOOL_OUTPUT_SHOWN_BYTES},
+    limits::PARALLEL_TOOLS,
     session::{NOT_STARTED, PendingCall},
+    tool::Bound,
 };
 
 /// Pieces of live output that wait to be shown; when full, live output is dropped and the result says all.
@@ -116,16 +116,17 @@ impl Turn {
     async fn run_call(&self, call: PendingCall) -> Step<Ran> {
         let started = Instant::now();
         let (item, id) = (call.item, call.call.clone());
-        let Some(result) = self.attempt(call).await? else { return Ok(Ran::Waits(id)) };
-        let (content, truncated) = shown(result.content);
+        let Some(mut result) = self.attempt(call).await? else { return Ok(Ran::Waits(id)) };
+        let kept = self.keep(&id, &mut result).await;
         Ok(Ran::Finished(ToolFinished {
             turn: self.id,
             item,
             call: id,
             outcome: result.outcome,
-            content,
+            content: kept.content,
             data: result.data,
-            truncated,
+            truncated: kept.truncated,
+            output: kept.output,
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         }))
     }
@@ -135,11 +136,11 @@ impl Turn {
         if call.started == Some(Effect::Effect) {
             return Ok(Some(ToolResult::ended(ToolOutcome::Unknown, UNKNOWN_OUTCOME)));
         }
-        let prepared = match self.prepare(call) {
+        let mut prepared = match self.prepare(call) {
             Ok(prepared) => prepared,
             Err(refused) => return Ok(Some(refused)),
         };
-        let ground = match self.judge(&prepared).await? {
+        let ground = match self.judge(&mut prepared).await? {
             Judged::May(ground) => ground,
             Judged::Waits => return Ok(None),
             Judged::Over(result) => return Ok(Some(result)),
@@ -201,7 +202,7 @@ impl Turn {
         })
     }
 
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         let setting = &self.setting;
         Place {
             tenant: self.tenant.clone(),
@@ -216,10 +217,13 @@ impl Turn {
     async fn run_tool(&self, tool: &dyn Tool, prepared: Prepared) -> ToolResult {
         let (output, mut live) = mpsc::channel::<String>(OUTPUT_PIECES);
         let item = prepared.call.item;
-        let name = prepared.call.tool;
+        let name = prepared.call.tool.clone();
         let place = self.place();
         let cancel = self.cancel.child_token();
-        let grant = Grant::new(place, prepared.call.call, prepared.arguments, cancel.clone(), output);
+        let outputs = Outputs::new(Arc::clone(&self.store), self.session);
+        let Prepared { call, arguments, operands, .. } = prepared;
+        let bound = Bound { call: call.call, arguments, operands };
+        let grant = Grant::new(place, bound, cancel.clone(), output, outputs);
         let run = tool.run(grant);
         let show = async {
             while let Some(text) = live.recv().await {
@@ -250,25 +254,4 @@ impl Turn {
             }
         }
     }
-}
-
-/// The result as the model is shown it: cut at a character, with a word that it was.
-pub(crate) fn shown(content: Vec<Part>) -> (Vec<Part>, bool) {
-    let mut left = TOOL_OUTPUT_SHOWN_BYTES;
-    let mut truncated = false;
-    let cut = |part| match part {
-        Part::Text { text } if text.len() > left => {
-            let end = text.floor_char_boundary(left);
-            let note = format!("{}\n[cut: {} more bytes]", &text[..end], text.len() - end);
-            (left, truncated) = (0, true);
-            Part::Text { text: note }
-        }
-        Part::Text { text } => {
-            left -= text.len();
-            Part::Text { text }
-        }
-        other => other,
-    };
-    let content = content.into_iter().map(cut).collect();
-    (content, truncated)
 }

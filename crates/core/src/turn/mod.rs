@@ -7,6 +7,7 @@ mod calls;
 mod client;
 mod compact;
 mod judge;
+mod output;
 pub(crate) mod prompt;
 mod report;
 
@@ -25,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::{Answer, End};
 pub(crate) use self::{
-    calls::shown,
     compact::range as compactable,
+    output::shown,
     report::{Report, Then, Verdict, Wish, Work},
 };
 use crate::{

@@ -84,6 +84,7 @@ fn tool() -> impl Strategy<Value = Event> {
                 content,
                 data,
                 truncated,
+                output: None,
                 duration_ms,
             })
         });

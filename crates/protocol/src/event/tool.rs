@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::payload;
-use crate::{ApprovalId, CallId, Effect, ItemId, Part, ToolName, TurnId};
+use crate::{ApprovalId, BlobRef, CallId, Effect, ItemId, Part, ToolName, TurnId};
 
 /// What allowed a call to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,9 @@ payload!(
         /// The content was cut to fit.
         #[serde(default, skip_serializing_if = "super::is_default")]
         truncated: bool,
+        /// The whole text, where the content was cut: at most 1 MiB of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<BlobRef>,
         /// How long it ran, in milliseconds.
         duration_ms: u64,
     }

@@ -211,9 +211,11 @@ fn tools() -> Vec<Event> {
         content: vec![Part::text("a.txt")],
         data: None,
         truncated: false,
+        output: None,
         duration_ms: 12,
     };
-    let full = ToolFinished { data: Some(json!({"exit": 0})), truncated: true, ..bare.clone() };
+    let output = Some(BlobRef { media_type: "text/plain; charset=utf-8".into(), ..super::blob() });
+    let full = ToolFinished { data: Some(json!({"exit": 0})), truncated: true, output, ..bare.clone() };
     let mut events: Vec<_> = [Effect::Read, Effect::Idempotent, Effect::Effect].map(called).into();
     events.extend(grounds.map(|ground| called_on(Effect::Effect, ground)));
     events.push(Event::ToolFinished(full));
@@ -324,6 +326,7 @@ fn people() -> Vec<Event> {
             arguments: json!({"command": "ls"}),
             requirement,
             plan: "shell {\"command\":\"ls\"}".into(),
+            preview: (requirement == Requirement::Always).then(|| "-old\n+new\n".into()),
             reason: "it runs a program".into(),
             hash: "cd".repeat(32),
             expires_at: at(),

@@ -301,10 +301,15 @@ fn blobs_of(event: &Event) -> impl Iterator<Item = &BlobRef> {
         Event::ToolFinished(finished) => &finished.content,
         _ => &[],
     };
-    parts.iter().flat_map(within).filter_map(|part| match part {
+    let output = match event {
+        Event::ToolFinished(finished) => finished.output.as_ref(),
+        _ => None,
+    };
+    let attached = parts.iter().flat_map(within).filter_map(|part| match part {
         Part::Image { blob } | Part::File { blob, .. } => Some(blob),
         _ => None,
-    })
+    });
+    attached.chain(output)
 }
 
 /// `type/subtype` of the characters a header may carry; without parameters.
