@@ -3,6 +3,9 @@
 import { url } from "./api";
 import type { Envelope } from "./types";
 
+/** How long until a stream that was refused is asked for again, in milliseconds. */
+const AGAIN = 3_000;
+
 type Listener = (event: Envelope | "missed") => void;
 
 const listeners = new Set<Listener>();
@@ -32,7 +35,7 @@ function open(): void {
     // A browser gives up on a refusal; the gateway may only be restarting.
     if (source?.readyState !== EventSource.CLOSED) return;
     close();
-    setTimeout(open, 3_000);
+    setTimeout(open, AGAIN);
   };
 }
 

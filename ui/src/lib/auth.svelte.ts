@@ -24,7 +24,7 @@ class Auth {
       this.who = await get<Who>("/whoami");
       this.state = "in";
       this.expired = false;
-      socket.start(() => this.#out(true));
+      socket.start(() => this.#out(true), () => this.#probe());
       activity.start();
       void sessions.load();
       void waiting.load();
@@ -45,6 +45,11 @@ class Auth {
 
   may(scope: Scope): boolean {
     return this.who?.scopes.some((own) => own === "admin" || own === scope) ?? false;
+  }
+
+  /** Whether somebody is still signed in; a refusal signs out by itself. */
+  async #probe(): Promise<void> {
+    await get<Who>("/whoami").catch(() => undefined);
   }
 
   #out(expired: boolean): void {

@@ -6,7 +6,6 @@ import type { EventOf, Json, Part, Phase, QueuedInput, ToolOutcome, UsageTotal, 
 
 /** Text of the model, or its reasoning. */
 export class TextBlock {
-  readonly kind: "text" | "reasoning";
   text = $state("");
   done = $state(false);
   partial = $state(false);
@@ -16,10 +15,8 @@ export class TextBlock {
 
   constructor(
     readonly id: string,
-    kind: "text" | "reasoning",
-  ) {
-    this.kind = kind;
-  }
+    readonly kind: "text" | "reasoning",
+  ) {}
 
   take(offset: number, piece: string): void {
     if (!this.done && this.#growing.take(offset, piece)) this.text = this.#growing.text;

@@ -51,15 +51,16 @@ class Socket {
   #silence: ReturnType<typeof setTimeout> | undefined;
   #wanted = false;
   #ended: () => void = () => {};
+  #probe: () => Promise<void> = async () => {};
 
   constructor() {
     addEventListener("online", () => this.#hurry());
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#hurry());
   }
 
-  /** Opens it, and keeps it open until `stop`. */
-  start(ended: () => void): void {
-    this.#ended = ended;
+  /** Opens it, and keeps it open until `stop`. Before each new try `probe` asks whether somebody is still signed in. */
+  start(ended: () => void, probe: () => Promise<void>): void {
+    [this.#ended, this.#probe] = [ended, probe];
     if (this.#wanted) return;
     this.#wanted = true;
     this.#open();
@@ -85,7 +86,14 @@ class Socket {
   retry(): void {
     if (!this.#wanted || this.link === "open") return;
     this.#wait = FIRST_WAIT;
-    this.#open();
+    void this.#again();
+  }
+
+  /** A browser does not say why a socket was refused; a request does. */
+  async #again(): Promise<void> {
+    clearTimeout(this.#retry);
+    await this.#probe();
+    if (this.#wanted && this.link !== "open") this.#open();
   }
 
   #open(): void {
@@ -128,7 +136,7 @@ class Socket {
     const wait = this.#wait * (0.7 + Math.random() * 0.6);
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
     this.retryAt = Date.now() + wait;
-    this.#retry = setTimeout(() => this.#open(), wait);
+    this.#retry = setTimeout(() => void this.#again(), wait);
   }
 
   /** The machine woke up or the network came back: what seemed open may be dead. */

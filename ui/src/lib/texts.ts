@@ -156,6 +156,13 @@ export const t = {
     steered: "said while it ran",
     announce: { done: "The answer is complete.", failed: "The turn failed.", cancelled: "The turn was stopped.", approval: (tool: string) => `${tool} waits for your approval.` },
   },
+  facts: {
+    forked: "Forked here from another session",
+    agent: (name: string) => `From here on, ${name} answers.`,
+    policy: (rules: string) => `Rules from here on: ${rules}.`,
+    auto: "From here on, calls run without asking.",
+    manual: "From here on, calls ask again.",
+  },
   tool: {
     arguments: "Arguments",
     output: "Output",

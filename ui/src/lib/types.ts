@@ -6,7 +6,10 @@ type Schemas = components["schemas"];
 
 export type Session = Schemas["SessionBody"];
 export type SessionState = Schemas["SessionState"];
-export type Envelope = Schemas["Envelope"];
+/** Where an event stands, when it was written, and whose it is. */
+type Place = Pick<Schemas["Envelope"], "epoch" | "seq" | "at" | "session">;
+/** An event of a type this page knows. Others are shown in the log and nowhere else. */
+export type Envelope = Exclude<Schemas["Event"], { type: "Unknown" }> & Place;
 export type Delta = Schemas["Delta"];
 export type Notice = Schemas["Notice"];
 export type Part = Schemas["Part"];

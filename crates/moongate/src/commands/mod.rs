@@ -6,6 +6,7 @@ mod configuration;
 mod doctor;
 mod keys;
 mod lists;
+mod open;
 mod pair;
 mod sessions;
 mod transcript;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     doctor::doctor,
     keys::keys,
     lists::{agents, models, usage},
+    open::open,
     pair::pair,
     sessions::sessions,
 };
