@@ -20,7 +20,6 @@ const CONFIG = `default_agent = "main"
 
 [agents.main]
 model = "builtin/demo"
-policy = "ask"
 delegates = ["scout"]
 
 [agents.scout]
@@ -50,11 +49,7 @@ export class Gateway {
     this.origin = `http://127.0.0.1:${this.port}`;
     const options = ["--config", this.config, "--data", this.data, "--listen", `127.0.0.1:${this.port}`];
     this.process = spawn(this.binary, [...options, "serve"], { stdio: ["ignore", "ignore", "inherit"] });
-    const until = Date.now() + SOON;
-    while (!(await fetch(`${this.origin}/readyz`).then((answer) => answer.ok, () => false))) {
-      if (Date.now() > until || this.process.exitCode !== null) throw new Error("the gateway does not start");
-      await new Promise((then) => setTimeout(then, 50));
-    }
+    await answers(this);
     this.key = readFileSync(join(this.data, "admin.key"), "utf8").trim();
   }
 
@@ -84,6 +79,37 @@ export class Gateway {
   }
 }
 
+/** A gateway whose agent asks before it does what it is told. */
+export class Asking {
+  constructor(binary) {
+    this.binary = binary;
+    this.home = mkdtempSync(join(tmpdir(), "moongate-ui-"));
+  }
+
+  async start() {
+    const port = await freePort();
+    this.origin = `http://127.0.0.1:${port}`;
+    const file = join(this.home, "key");
+    this.process = spawn(this.binary, [String(port), file], { stdio: ["ignore", "ignore", "inherit"] });
+    await answers(this);
+    this.key = readFileSync(file, "utf8").trim();
+  }
+
+  async kill() {
+    const ended = once(this.process, "exit");
+    this.process.kill("SIGKILL");
+    await ended;
+  }
+}
+
+async function answers({ origin, process }) {
+  const until = Date.now() + SOON;
+  while (!(await fetch(`${origin}/readyz`).then((answer) => answer.ok, () => false))) {
+    if (Date.now() > until || process.exitCode !== null) throw new Error("the gateway does not start");
+    await new Promise((then) => setTimeout(then, 50));
+  }
+}
+
 /** A browser whose every request and complaint is written down. */
 export class Browser {
   constructor(executablePath, gateway, out) {
@@ -101,8 +127,9 @@ export class Browser {
   }
 
   /** A tab. What goes wrong in it is kept in `faults`, what it asks of others in `strangers`. */
-  async page(context = this.context) {
+  async page(context = this.context, gateway = this.gateway) {
     const page = await context.newPage();
+    page.home = gateway.origin;
     page.setDefaultTimeout(SOON);
     page.faults = [];
     page.strangers = [];
@@ -114,14 +141,14 @@ export class Browser {
     });
     page.on("request", (request) => {
       const url = request.url();
-      if (!url.startsWith(this.gateway.origin) && !/^(data|blob):/.test(url)) page.strangers.push(url);
+      if (!url.startsWith(page.home) && !/^(data|blob):/.test(url)) page.strangers.push(url);
     });
     return page;
   }
 
-  async signIn(page) {
-    await page.goto(`${this.gateway.origin}/`);
-    await page.getByLabel("Key", { exact: true }).fill(this.gateway.key);
+  async signIn(page, gateway = this.gateway) {
+    await page.goto(`${gateway.origin}/`);
+    await page.getByLabel("Key", { exact: true }).fill(gateway.key);
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("heading", { name: "What shall be done?" }).waitFor();
   }

@@ -1,6 +1,6 @@
 // `cargo xtask e2e ui`: the web page, driven in Chromium against the real binary with the demo model.
 //
-// MOONGATE and CHROMIUM name the programs, OUT the folder for screenshots. Areas named as arguments run alone.
+// MOONGATE, ASKING (the example `asking_agent`) and CHROMIUM name the programs, OUT the folder for screenshots. Areas named as arguments run alone.
 
 import { Browser, check, Gateway } from "./kit.mjs";
 import * as conversation from "./areas/conversation.mjs";

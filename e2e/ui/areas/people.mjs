@@ -1,44 +1,69 @@
 // What waits for a person: a call to approve, to change, to deny; in the conversation and in one place for all.
 
-import { accessible, check, reads, say } from "../kit.mjs";
+import { accessible, Asking, check, reads, say } from "../kit.mjs";
 
-const call = (task) => `/tool delegate ${JSON.stringify({ agent: "scout", task })}`;
+export async function run({ browser }) {
+  const gateway = new Asking(process.env.ASKING);
+  await gateway.start();
+  // A browser of its own: cookies do not know ports.
+  const context = await browser.browser.newContext({ viewport: { width: 1280, height: 820 } });
+  const page = await browser.page(context, gateway);
+  try {
+    await decide(page, browser, gateway);
+    check(page.strangers.length === 0, `it asked others: ${page.strangers.join(", ")}`);
+  } catch (error) {
+    await browser.shot(page, "failed-people");
+    throw error;
+  } finally {
+    await context.close();
+    await gateway.kill();
+  }
+}
 
-export async function run({ page, browser, gateway }) {
+async function decide(page, browser, gateway) {
+  await browser.signIn(page, gateway);
   await page.goto(`${gateway.origin}/waiting`);
   await page.getByText("Nothing waits for you").waitFor();
   await accessible(page, "nothing waits");
 
   await page.goto(gateway.origin);
   await page.getByRole("heading", { name: "What shall be done?" }).waitFor();
-  await say(page, call("look around"));
-  await page.getByRole("heading", { name: "May delegate run?" }).waitFor();
-  await page.waitForFunction(() => document.title.startsWith("(1)") || document.title.length > 0);
+  await say(page, "ada@example.org");
+  const asked = page.getByRole("heading", { name: "May send_letter run?" });
+  await asked.waitFor();
+  await page.waitForFunction(() => document.title.startsWith("(1)"));
   await accessible(page, "approval");
   await browser.shot(page, "approval-light");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await accessible(page, "approval in the dark");
+  await browser.shot(page, "approval-dark");
+  await page.setViewportSize({ width: 360, height: 740 });
+  await accessible(page, "approval on a phone");
+  await browser.shot(page, "approval-phone");
+  await page.setViewportSize({ width: 1280, height: 820 });
+  await page.emulateMedia({ colorScheme: "light" });
 
   // With other arguments than the model's.
   await page.getByRole("button", { name: "Change the arguments" }).click();
   const text = page.getByLabel("The arguments, as JSON");
   await text.fill("{ not json");
   check(await page.getByRole("button", { name: "Approve" }).isDisabled(), "broken JSON can be approved");
-  await text.fill(JSON.stringify({ agent: "scout", task: "look around twice" }));
+  await text.fill(JSON.stringify({ to: "grace@example.org" }));
   await page.getByRole("button", { name: "Approve" }).click();
-  await reads(page).getByText("Approved").waitFor();
   await reads(page).getByText("with changed arguments").waitFor();
   await reads(page).getByText("done", { exact: true }).waitFor();
-  await reads(page).getByText(/ in · .* out/).waitFor();
+  await reads(page).getByText("Anything else?").waitFor();
   await reads(page).locator("details.tool summary").first().click();
-  await page.getByRole("link", { name: "Open the agent’s own session" }).waitFor();
+  await reads(page).getByText("delivered to the letter box").waitFor();
+  await reads(page).getByText("grace@example.org").first().waitFor();
   await accessible(page, "tool card");
   await browser.shot(page, "tool-light");
 
   // Denied with a word, from the place where everything waits.
-  await say(page, call("look again"));
-  await page.getByRole("heading", { name: "May delegate run?" }).waitFor();
+  await say(page, "eve@example.org");
+  await asked.waitFor();
   await page.getByRole("link", { name: /Waiting for you/ }).click();
-  await page.getByRole("heading", { name: "May delegate run?" }).waitFor();
-  await page.waitForFunction(() => document.title.startsWith("(1)"));
+  await asked.waitFor();
   await accessible(page, "waiting");
   await browser.shot(page, "waiting-light");
   await page.getByLabel("A word to the agent").fill("not today");
@@ -46,4 +71,14 @@ export async function run({ page, browser, gateway }) {
   await page.getByText("Nothing waits for you").waitFor();
   await page.goBack();
   await reads(page).getByText("not today").waitFor();
+  await reads(page).getByText("I did not send it.").waitFor();
+
+  // Approved for the rest of the session: the next call does not ask.
+  await say(page, "joan@example.org");
+  await asked.waitFor();
+  await page.getByLabel("Next time").selectOption("session");
+  await page.getByRole("button", { name: "Approve" }).click();
+  await reads(page).getByText("Anything else?").nth(1).waitFor();
+  await say(page, "hedy@example.org");
+  await reads(page).getByText("Anything else?").nth(2).waitFor();
 }

@@ -184,7 +184,7 @@ function finished(turn: Turn, event: EventOf<"tool.finished">): void {
 function asked(turn: Turn, event: EventOf<"approval.requested">): void {
   const block = turn.byCall(event.call) ?? turn.tool(event.approval);
   block.call = event.call;
-  block.tool ||= event.tool;
+  block.tool ||= event.tool ?? "";
   block.state = "asked";
   block.asked = {
     id: event.approval,

@@ -97,7 +97,7 @@ export const t = {
   home: {
     title: "What shall be done?",
     hint: "Say it below. The session is kept; close the page when you like, the agent goes on.",
-    demo: "No model is set up, so the built-in demo answers. Try one of these, or set up a model.",
+    demo: "No model is set up, so the built-in demo answers. Try one of these.",
     tries: [
       ["See it think and write", "/think I look at what was asked.\n/slow 40\nTell me what you are."],
       ["Watch a long answer stream", "/long 300\n/slow 20"],
