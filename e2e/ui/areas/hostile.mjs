@@ -68,7 +68,7 @@ export async function run({ page, gateway, browser }) {
     if (event.type === "session.created") return { ...event, title: `<img src=x onerror=${RUN}>` };
     if (event.type === "input.accepted") return { ...event, parts: MARKDOWN.map((text) => ({ type: "text", text })) };
     if (event.type !== "message.completed") return event;
-    const reasoning = { type: "reasoning", item: `${item.slice(0, -2)}zz`, text: TEXTS.slice(0, 60).join("\n\n") };
+    const reasoning = { type: "reasoning", item: item.replace(/(itm_.{15})../, "$1vv"), text: TEXTS.slice(0, 60).join("\n\n") };
     return { ...event, parts: [reasoning, ...TEXTS.map((text) => ({ type: "text", text }))] };
   });
   const session = await gateway.api("POST", "/sessions/import", log.map((event) => JSON.stringify(event)).join("\n"), { "Content-Type": "application/x-ndjson" });
@@ -94,7 +94,7 @@ export async function run({ page, gateway, browser }) {
   check(!(await page.evaluate(() => "pwned" in window)), "a script ran when something was pressed");
   await browser.shot(page, "hostile-light");
   await page.goto(`${gateway.origin}/s/${session.id}/log`);
-  await page.getByText("message.completed").waitFor();
+  await page.getByText("message.completed", { exact: true }).waitFor();
   check(!(await page.evaluate(() => "pwned" in window)), "a script ran in the log");
   console.log(`   ${TEXTS.length} hostile texts`);
 }

@@ -12,7 +12,7 @@ async function manyTurns(gateway) {
   const end = lines.findIndex((event) => event.type === "turn.completed");
   const turn = lines.slice(begin, end + 1);
   const log = lines.slice(0, begin);
-  const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+  const alphabet = "0123456789abcdefghijklmnopqrstuv";
   for (let number = 0; number < TURNS; number++) {
     let text = JSON.stringify(turn);
     // Other ids in each turn: the last characters of each say which.

@@ -55,7 +55,7 @@ export async function run({ page, browser, gateway }) {
   await page.getByRole("button", { name: "Back to the current ones" }).click();
 
   await page.goto(`${gateway.origin}/s/${id}/log`);
-  await page.getByText("session.created").waitFor();
+  await page.getByText("session.created", { exact: true }).waitFor();
   await accessible(page, "event log");
   await browser.shot(page, "log-light");
   await page.goto(`${gateway.origin}/s/ses_00000000000000000000000000`);

@@ -5,7 +5,8 @@ import { Fold } from "./fold.svelte";
 import { socket } from "./socket.svelte";
 import type { Delta, Envelope, Notice, Position, Session } from "./types";
 
-/** Events of a page: enough to fill a screen, few enough to open at once. */
+/** Events that are read at first, enough to fill a screen and few enough to open at once; and of each page before. */
+const FIRST = 160;
 const PAGE = 300;
 /** How often pieces are shown while the page is hidden and no frame is drawn, in milliseconds. */
 const HIDDEN_FRAME = 500;
@@ -40,7 +41,7 @@ export class Conversation {
       const session = await get<Session>(`/sessions/${this.id}`);
       this.session = session;
       const { epoch, seq } = session.head;
-      const events = await this.#read(epoch, Math.max(0, seq - PAGE), seq);
+      const events = await this.#read(epoch, Math.max(0, seq - FIRST), seq);
       if (this.#closed) return;
       this.#start(epoch, events);
       this.fold.title ??= session.title;

@@ -7,8 +7,26 @@ export type { Token };
 
 const OPTIONS = { gfm: true, breaks: false } as const;
 
+/** How deep quotes, lists and emphasis may stand in one another. Deeper text is shown as it is. */
+const DEEPEST = 40;
+
 export function lex(text: string): Token[] {
-  return new Lexer(OPTIONS).lex(text);
+  try {
+    const tokens: Token[] = new Lexer(OPTIONS).lex(text);
+    if (!isDeeper(tokens, DEEPEST)) return tokens;
+  } catch {
+    // Nested so deep that reading it exhausts the stack.
+  }
+  return [{ type: "html", raw: text, text, block: true, pre: false }];
+}
+
+function isDeeper(tokens: Token[], left: number): boolean {
+  if (left === 0) return tokens.length > 0;
+  return tokens.some((token) => {
+    const within: Token[] = "tokens" in token ? (token.tokens ?? []) : [];
+    const items: Token[] = token.type === "list" ? token.items : [];
+    return isDeeper(within, left - 1) || isDeeper(items, left - 1);
+  });
 }
 
 const NAMED: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", hellip: "…", mdash: "—", ndash: "–", copy: "©", rarr: "→", larr: "←", times: "×" };

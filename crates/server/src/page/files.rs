@@ -19,11 +19,11 @@ pub(super) static FILES: &[File] = &[
         packed: Some(include_bytes!("../../../../ui/dist/assets/index-CoAGH33s.css.gz")),
     },
     File {
-        path: "assets/index-DNyhhtlw.js",
+        path: "assets/index-DpSFYkCn.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"iAH1oMPkl9mnB9Fz3l2ZFQ\"",
-        body: include_bytes!("../../../../ui/dist/assets/index-DNyhhtlw.js"),
-        packed: Some(include_bytes!("../../../../ui/dist/assets/index-DNyhhtlw.js.gz")),
+        etag: "\"NX8rsHEYdabOxTKN20rlI8\"",
+        body: include_bytes!("../../../../ui/dist/assets/index-DpSFYkCn.js"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/index-DpSFYkCn.js.gz")),
     },
     File {
         path: "favicon.svg",
@@ -35,7 +35,7 @@ pub(super) static FILES: &[File] = &[
     File {
         path: "index.html",
         media_type: "text/html; charset=utf-8",
-        etag: "\"GA82q21lSP1e3vUMholTDo\"",
+        etag: "\"P6UFYvwZrg2brf32hkKfZI\"",
         body: include_bytes!("../../../../ui/dist/index.html"),
         packed: Some(include_bytes!("../../../../ui/dist/index.html.gz")),
     },
