@@ -63,6 +63,12 @@ export async function run({ page, browser, gateway }) {
   await page.getByText("Forked here from another session").waitFor();
   check(!page.url().includes(id), "the fork is the same session");
 
+  // Said otherwise, in a session that ends before it was said.
+  await page.goto(`${gateway.origin}/s/${id}`);
+  await reads(page).getByRole("article", { name: "You" }).first().hover();
+  await reads(page).getByRole("button", { name: "Say it otherwise" }).first().click();
+  await page.waitForFunction((old) => !location.pathname.endsWith(old) && document.getElementById("message")?.value.startsWith("/think"), id);
+
   // Code has colours and can be copied.
   await say(page, "```rust\nfn main() { println!(\"hi\"); }\n```");
   await reads(page).locator("pre").last().waitFor();

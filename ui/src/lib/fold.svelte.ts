@@ -127,14 +127,18 @@ export class Fold {
       turn.add({ kind: "steer", id: event.item, parts: event.parts });
       return;
     }
-    const texts = event.parts.filter((part) => part.type === "text");
-    // What was streamed as one text may have been several.
-    texts.forEach((part, at) => {
-      const block = turn.text(at === 0 ? event.item : `${event.item}:${at}`, "text");
-      block.finish(part.text, (event.partial ?? false) && at === texts.length - 1);
+    // What was streamed as one text may have been several. In the order they were said: here nothing may have streamed.
+    let texts = 0;
+    for (const part of event.parts) {
+      if (part.type !== "text") {
+        messagePart(turn, part);
+        continue;
+      }
+      const block = turn.text(texts === 0 ? event.item : `${event.item}:${texts}`, "text");
+      block.finish(part.text, event.partial ?? false);
       block.seq = event.seq;
-    });
-    for (const part of event.parts) messagePart(turn, part);
+      texts++;
+    }
   }
 
   #ended(turn: Turn, event: EventOf<"turn.completed"> | EventOf<"turn.failed"> | EventOf<"turn.cancelled">): void {

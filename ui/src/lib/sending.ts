@@ -57,5 +57,8 @@ export function compose(text: string, attachments: Attachment[], overlap: Overla
   };
 }
 
+/** Under which name an unsent text is kept in this tab. */
+export const draftKey = (of: string): string => `draft:${of}`;
+
 /** Where an attachment of a session is read. */
 export const blobPath = (session: string, blob: BlobRef): string => `/sessions/${session}/blobs/${blob.hash}`;

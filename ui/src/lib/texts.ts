@@ -81,6 +81,7 @@ export const t = {
     imported: "The session is here",
     fork: "Fork the session",
     forkHere: "Fork from here",
+    edit: "Say it otherwise, in a new session",
     forked: "A new session that begins as this one did",
     log: "Event log",
     talk: "Conversation",
