@@ -12,6 +12,7 @@ export async function run({ page, browser, gateway }) {
   await browser.shot(page, "home-light");
   await say(page, "/think I look at what was asked.\n/slow 25\n/long 60\nTell me what you are.");
   await page.waitForURL(/\/s\/ses_/);
+  check((await page.evaluate(() => sessionStorage.getItem("draft:new"))) === null, "what was sent is still a draft");
   const talk = reads(page);
   await page.getByRole("button", { name: "Stop" }).waitFor();
   const early = (await talk.innerText()).length;

@@ -222,7 +222,7 @@ export const t = {
     noneHint: "Turns show up here as soon as they begin, whichever client began them.",
     stop: "Stop",
     since: (text: string) => `for ${text}`,
-    columns: { session: "Session", agent: "Agent", state: "State", since: "Running", actions: "Actions" },
+    columns: { session: "Session", agent: "Agent", state: "State", since: "Last event", actions: "Actions" },
     recent: "Lately",
     recentNone: "Events of all sessions appear here as they happen.",
   },
