@@ -23,8 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (secret, app) = AppConfig::generate(gateway.ids());
     fs::write(key_file, secret.expose_secret())?;
     let listen = (Ipv4Addr::LOCALHOST, port).into();
-    let server =
-        Server::bind(ServerConfig { listen, tls: None, behind_proxy: false, app }, gateway).await?;
+    let server = Server::bind(ServerConfig { listen, tls: None, behind_proxy: false, app }, gateway).await?;
     server.run(CancellationToken::new(), Duration::ZERO).await;
     Ok(())
 }
@@ -38,7 +37,8 @@ fn gateway() -> Result<Gateway, Box<dyn Error>> {
             Some(PromptMessage::ToolResult { .. }) => Script::says("I did not send it."),
             Some(PromptMessage::User(parts)) => {
                 let to = Part::join_text(parts);
-                let letter = json!({"to": to, "subject": "The plan", "text": "Dear reader,\nhere is the plan."});
+                let letter =
+                    json!({"to": to, "subject": "The plan", "text": "Dear reader,\nhere is the plan."});
                 Script::new()
                     .reasoning("A letter changes the world, so a person will be asked.", None)
                     .text("I write the letter and send it.")

@@ -308,13 +308,7 @@ impl Callers {
 }
 
 impl Remembered {
-    fn keep(
-        &mut self,
-        hash: KeyHash,
-        row: KeyRow,
-        opener: Option<Opener>,
-        now: Timestamp,
-    ) -> Arc<Known> {
+    fn keep(&mut self, hash: KeyHash, row: KeyRow, opener: Option<Opener>, now: Timestamp) -> Arc<Known> {
         let verified = Instant::now();
         if let Some(entry) = self.by_hash.get_mut(&hash) {
             entry.verified = verified;

@@ -121,7 +121,9 @@ mod tests {
         let upgrade = (header::UPGRADE, "websocket");
         assert!(is_read(Method::GET, &[own.clone(), upgrade.clone()]).is_err());
         assert!(is_read(Method::GET, &[own.clone(), upgrade, origin.clone()]).unwrap());
-        for (site, counts) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)] {
+        for (site, counts) in
+            [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)]
+        {
             let pairs = [own.clone(), origin.clone(), (SEC_FETCH_SITE, site)];
             assert_eq!(is_read(Method::POST, &pairs).unwrap(), counts, "{site}");
         }

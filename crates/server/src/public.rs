@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::State,
-    response::Response,
-    routing::get,
-};
+use axum::{extract::State, response::Response, routing::get};
 use http::{HeaderValue, StatusCode, header};
 use moongate_core::Refusal;
 use moongate_protocol::ErrorCode;

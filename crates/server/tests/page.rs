@@ -30,7 +30,8 @@ async fn fetch(gate: &Gate, path: &str, headers: &[(&str, &str)]) -> Response<Bo
 
 /// The page signs in; the answer's cookie, as a browser would send it.
 async fn sign_in(gate: &Gate, with: Value) -> Result<String, u16> {
-    let request = anonymous("POST", "/signin").header("origin", ORIGIN).header("content-type", "application/json");
+    let request =
+        anonymous("POST", "/signin").header("origin", ORIGIN).header("content-type", "application/json");
     let response = gate.send(request.body(with.to_string().into()).unwrap()).await;
     if response.status() != 204 {
         return Err(response.status().as_u16());
@@ -41,7 +42,8 @@ async fn sign_in(gate: &Gate, with: Value) -> Result<String, u16> {
 
 /// What a request of the page with this cookie is answered.
 async fn asked(gate: &Gate, method: &str, path: &str, cookie: &str, more: &[(&str, &str)]) -> (u16, Value) {
-    let mut request = anonymous(method, path).header("cookie", cookie).header("content-type", "application/json");
+    let mut request =
+        anonymous(method, path).header("cookie", cookie).header("content-type", "application/json");
     for (name, value) in more {
         request = request.header(*name, *value);
     }
@@ -62,7 +64,8 @@ async fn the_page_has_its_policy_and_its_parts_are_kept_for_ever() {
     assert_eq!(headers["content-type"], "text/html; charset=utf-8");
     assert_eq!(headers["content-security-policy"], POLICY);
     assert_eq!(headers["cache-control"], "no-cache");
-    assert_eq!((&headers["x-content-type-options"], &headers["referrer-policy"]), ("nosniff", "no-referrer"));
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["referrer-policy"], "no-referrer");
     let apart = ["cross-origin-opener-policy", "cross-origin-resource-policy"];
     assert!(apart.iter().all(|name| headers[*name] == "same-origin"));
     let html = read(page).await.1.as_str().unwrap().to_owned();
@@ -72,9 +75,14 @@ async fn the_page_has_its_policy_and_its_parts_are_kept_for_ever() {
 
     let etag = headers["etag"].to_str().unwrap();
     let again = fetch(&gate, "/", &[("if-none-match", etag)]).await;
-    assert_eq!((again.status().as_u16(), &again.headers()["content-security-policy"]), (304, &POLICY.parse().unwrap()));
+    assert_eq!(
+        (again.status().as_u16(), &again.headers()["content-security-policy"]),
+        (304, &POLICY.parse().unwrap())
+    );
     assert!(read(again).await.1.is_null());
-    for view in ["/waiting", "/live", "/usage", "/setup", "/setup/keys", "/s/ses_x", "/s/ses_x/log", "/signin/code"] {
+    for view in
+        ["/waiting", "/live", "/usage", "/setup", "/setup/keys", "/s/ses_x", "/s/ses_x/log", "/signin/code"]
+    {
         assert_eq!(fetch(&gate, view, &[]).await.headers()["etag"], etag, "{view}");
     }
 
@@ -84,7 +92,8 @@ async fn the_page_has_its_policy_and_its_parts_are_kept_for_ever() {
     assert_eq!(plain.headers()["cache-control"], "public, max-age=31536000, immutable");
     assert!(!plain.headers().contains_key("content-encoding"));
     let packed = fetch(&gate, script, &[("accept-encoding", "gzip, br")]).await;
-    assert_eq!((&packed.headers()["content-encoding"], &packed.headers()["vary"]), ("gzip", "Accept-Encoding"));
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert_eq!(packed.headers()["vary"], "Accept-Encoding");
     assert_eq!(fetch(&gate, "/assets/other.js", &[]).await.status(), 404);
     assert_eq!(fetch(&gate, "/assets/..%2findex.html", &[]).await.status(), 404);
     for nothing in ["/index.html", "/no/such", "/api/v1/nothing", "/s/a/b/c"] {
@@ -109,7 +118,10 @@ async fn a_browser_signs_in_and_out_with_a_cookie_no_script_reads() {
     assert_eq!((status, &me["principal"], &me["scopes"]), (200, &json!("admin"), &json!(["admin"])));
     // It is in the list of keys, by a name a person knows and without its secret.
     let (_, keys) = gate.get("/api/v1/keys").await;
-    assert_eq!((&keys["items"][0]["id"], &keys["items"][0]["label"]), (&me["key"], &json!("Firefox on Linux")));
+    assert_eq!(
+        (&keys["items"][0]["id"], &keys["items"][0]["label"]),
+        (&me["key"], &json!("Firefox on Linux"))
+    );
     assert!(!keys.to_string().contains("mg_web_"));
     // A second sign-in is another one.
     let second = sign_in(&gate, json!({ "key": gate.admin })).await.unwrap();
@@ -120,12 +132,18 @@ async fn a_browser_signs_in_and_out_with_a_cookie_no_script_reads() {
     let out = gate.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(out.status(), 204);
     assert_eq!(out.headers()["clear-site-data"], "\"cache\", \"cookies\", \"storage\"");
-    assert!(out.headers()[header::SET_COOKIE].to_str().unwrap().starts_with("__Host-moongate=; Path=/; Max-Age=0;"));
+    assert!(
+        out.headers()[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .starts_with("__Host-moongate=; Path=/; Max-Age=0;")
+    );
     assert_eq!(who(&gate, cookie).await, 401);
     assert_eq!(who(&gate, &second).await, 200);
     assert_eq!(asked(&gate, "DELETE", "/api/v1/session", cookie, &own).await.0, 401);
     let (_, audit) = gate.get("/api/v1/audit").await;
-    let done: Vec<_> = audit["items"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
+    let done: Vec<_> =
+        audit["items"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
     assert_eq!(done, ["browser.signed_out", "browser.signed_in", "browser.signed_in"]);
 }
 

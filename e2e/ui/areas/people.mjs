@@ -10,6 +10,7 @@ export async function run({ browser }) {
   const page = await browser.page(context, gateway);
   try {
     await decide(page, browser, gateway);
+    await answer(page, browser, gateway);
     check(page.strangers.length === 0, `it asked others: ${page.strangers.join(", ")}`);
   } catch (error) {
     await browser.shot(page, "failed-people");
@@ -81,4 +82,45 @@ async function decide(page, browser, gateway) {
   await reads(page).getByText("Anything else?").nth(1).waitFor();
   await say(page, "hedy@example.org");
   await reads(page).getByText("Anything else?").nth(2).waitFor();
+}
+
+/** A question as the contract has it; nothing here can ask one yet, so the browser is told that one waits. */
+const QUESTION = {
+  id: "qst_00000000000000000000000000",
+  session: "ses_00000000000000000000000000",
+  turn: "trn_00000000000000000000000000",
+  text: "Before I begin: **where** shall it run?",
+  form: {
+    type: "object",
+    required: ["where", "nodes"],
+    properties: {
+      where: { type: "string", title: "Where", enum: ["here", "in the cloud"] },
+      nodes: { type: "integer", title: "How many nodes", minimum: 1, maximum: 9 },
+      backup: { type: "boolean", title: "With a backup" },
+      days: { type: "array", title: "On which days", items: { enum: ["Mon", "Tue", "Wed"] } },
+      note: { type: "string", title: "Anything else" },
+    },
+  },
+  expires_at: new Date(Date.now() + 3_600_000).toISOString(),
+};
+
+async function answer(page, browser, gateway) {
+  let given;
+  await page.route("**/api/v1/questions**", async (route) => {
+    if (route.request().method() === "POST") given = route.request().postDataJSON();
+    await route.fulfill({ json: given ? { items: [], ...QUESTION, ...given } : { items: [QUESTION] } });
+  });
+  await page.goto(`${gateway.origin}/waiting`);
+  await page.getByRole("heading", { name: "A question for you" }).waitFor();
+  await page.getByLabel("Where").selectOption({ label: "in the cloud" });
+  await page.getByLabel("How many nodes").fill("3");
+  await page.getByLabel("With a backup").check();
+  await page.getByLabel("Mon").check();
+  await page.getByLabel("Wed").check();
+  await accessible(page, "question");
+  await browser.shot(page, "question-light");
+  await page.getByRole("button", { name: "Answer" }).click();
+  await page.getByText("Nothing waits for you").waitFor();
+  const wanted = { where: "in the cloud", nodes: 3, backup: true, days: ["Mon", "Wed"] };
+  check(JSON.stringify(given.answers) === JSON.stringify(wanted), `the answers are ${JSON.stringify(given)}`);
 }

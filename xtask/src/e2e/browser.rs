@@ -39,7 +39,8 @@ fn chromium() -> Option<std::path::PathBuf> {
 
 /// Chromium, without which nothing here goes on.
 pub(super) fn needed() -> Result<std::path::PathBuf, Failed> {
-    let none = || Failed::cannot(format!("there is no Chromium here; it would be one of {}", NAMES.join(", ")));
+    let none =
+        || Failed::cannot(format!("there is no Chromium here; it would be one of {}", NAMES.join(", ")));
     chromium().ok_or_else(none)
 }
 

@@ -59,7 +59,9 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get("/assets/{file}", get(asset))
             .says("A part of the web page; its name changes with its content")
             .answers(200, Shape::Text("application/octet-stream")),
-        Route::get("/favicon.svg", get(icon)).says("The web page's icon").answers(200, Shape::Text("image/svg+xml")),
+        Route::get("/favicon.svg", get(icon))
+            .says("The web page's icon")
+            .answers(200, Shape::Text("image/svg+xml")),
         Route::get("/signin", get(document)).says("The web page").answers(200, html),
         Route::post("/signin", post(signin::sign_in))
             .says("Sign a browser in: a cookie that no script can read")
@@ -137,7 +139,13 @@ mod tests {
         let takes = |accept: &'static str| {
             takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accept))]))
         };
-        assert!(takes("gzip") && takes("br, GZIP;q=0.5") && !takes("gzip;q=0, br") && !takes("") && !takes("gzipped"));
+        assert!(
+            takes("gzip")
+                && takes("br, GZIP;q=0.5")
+                && !takes("gzip;q=0, br")
+                && !takes("")
+                && !takes("gzipped")
+        );
         assert!(!takes_gzip(&HeaderMap::new()));
     }
 }

@@ -51,8 +51,7 @@ pub(super) async fn sign_in(
 
 /// The cookie; one that ends at once takes it back.
 pub(crate) fn cookie(secret: &str, seconds: u64) -> Answer<HeaderValue> {
-    let text =
-        format!("{COOKIE}={secret}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Strict");
+    let text = format!("{COOKIE}={secret}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Strict");
     let mut value = HeaderValue::try_from(text).map_err(|error| {
         tracing::error!(%error, "a cookie could not be written");
         Failure::new(ErrorCode::Internal, "something failed inside; the server's log says more")
