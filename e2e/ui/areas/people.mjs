@@ -41,6 +41,8 @@ async function decide(page, browser, gateway) {
   await page.setViewportSize({ width: 360, height: 740 });
   await accessible(page, "approval on a phone");
   await browser.shot(page, "approval-phone");
+  const cut = await page.evaluate(() => [...document.querySelectorAll("main *")].filter((element) => element.getBoundingClientRect().right > innerWidth && element.checkVisibility()).map((element) => element.outerHTML.slice(0, 80)));
+  check(cut.length === 0, `a phone cuts off ${cut.join(" | ")}`);
   await page.setViewportSize({ width: 1280, height: 820 });
   await page.emulateMedia({ colorScheme: "light" });
 
@@ -71,7 +73,7 @@ async function decide(page, browser, gateway) {
   await page.getByRole("button", { name: "Deny" }).click();
   await page.getByText("Nothing waits for you").waitFor();
   await page.goBack();
-  await reads(page).getByText("not today").waitFor();
+  await reads(page).getByText("not today", { exact: true }).waitFor();
   await reads(page).getByText("I did not send it.").waitFor();
 
   // Approved for the rest of the session: the next call does not ask.
