@@ -32,7 +32,7 @@ async function decide(page, browser, gateway) {
   await say(page, "ada@example.org");
   const asked = page.getByRole("heading", { name: "May send_letter run?" });
   await asked.waitFor();
-  await page.waitForFunction(() => document.title.startsWith("(1)"));
+  await page.waitForFunction(() => document.title === "(1) ada@example.org · Moongate");
   await accessible(page, "approval");
   await browser.shot(page, "approval-light");
   await page.emulateMedia({ colorScheme: "dark" });

@@ -5,10 +5,16 @@ import { accessible, check } from "../kit.mjs";
 /** Being refused is part of this. */
 export const faults = (text) => /status of (401|403)|WebSocket connection/.test(text);
 
+/** What may come over the wire before the page can be used. */
+const MOST_BYTES = 250_000;
+
 export async function run({ page, browser, gateway }) {
   await page.goto(gateway.origin);
   await page.getByLabel("Key", { exact: true }).waitFor();
   await accessible(page, "sign-in");
+  const loaded = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].reduce((sum, entry) => sum + entry.encodedBodySize, 0));
+  console.log(`   the first load is ${Math.round(loaded / 1024)} KiB`);
+  check(loaded > 10_000 && loaded < MOST_BYTES, `the first load is ${loaded} bytes`);
   await browser.shot(page, "signin-light");
   await page.getByLabel("Key", { exact: true }).fill("mg_adm_wrong");
   await page.getByRole("button", { name: "Sign in" }).click();

@@ -22,6 +22,8 @@ function read(path: string): Page {
 
 class Router {
   page = $state<Page>(read(location.pathname));
+  /** What the page that is shown calls itself, where that is not always the same. */
+  title = $state("");
 
   constructor() {
     addEventListener("popstate", () => (this.page = read(location.pathname)));
