@@ -134,6 +134,7 @@ export const t = {
   turn: {
     you: "You",
     working: "Working",
+    writing: "Writing",
     on: {
       model: "Waiting for the model",
       tool: "A tool runs",

@@ -12,11 +12,11 @@ pub(super) static FILES: &[File] = &[
         packed: Some(include_bytes!("../../../../ui/dist/assets/highlight-BB4bzdxs.js.gz")),
     },
     File {
-        path: "assets/index-D3STLKq3.js",
+        path: "assets/index-BL02BuKk.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"dNF1soraMQsPf_qdaYW-BE\"",
-        body: include_bytes!("../../../../ui/dist/assets/index-D3STLKq3.js"),
-        packed: Some(include_bytes!("../../../../ui/dist/assets/index-D3STLKq3.js.gz")),
+        etag: "\"FX1wBu2tbZiErQSA3q83xy\"",
+        body: include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js.gz")),
     },
     File {
         path: "assets/index-EF8VzzHg.css",
@@ -35,7 +35,7 @@ pub(super) static FILES: &[File] = &[
     File {
         path: "index.html",
         media_type: "text/html; charset=utf-8",
-        etag: "\"ca46vhyWLhJLng_OhLljx3\"",
+        etag: "\"oVCqmH2SzeJ1GMcZmSDxjO\"",
         body: include_bytes!("../../../../ui/dist/index.html"),
         packed: Some(include_bytes!("../../../../ui/dist/index.html.gz")),
     },
