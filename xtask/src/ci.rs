@@ -38,6 +38,7 @@ const STEPS: &[Step] = &[
     Step { name: "fault", run: |_| fault::run(&fault::Options::SHORT) },
     Step { name: "upstreams", run: |_| others(&e2e::Options::UPSTREAMS) },
     Step { name: "browser", run: |_| browser() },
+    Step { name: "ui", run: |_| page() },
     Step { name: "openai", run: |_| others(&e2e::Options::OPENAI) },
 ];
 
@@ -105,6 +106,15 @@ fn browser() -> Result<(), Failed> {
         return Ok(());
     }
     e2e::run(&e2e::Options::BROWSER)
+}
+
+/// The page is built and driven where there is what that takes.
+fn page() -> Result<(), Failed> {
+    if env::var_os("CI").is_none() && !(e2e::has_browser() && e2e::has_python()) {
+        report("skipped: there is no Chromium, or no python3 to install what drives it with");
+        return Ok(());
+    }
+    e2e::run(&e2e::Options::UI)
 }
 
 fn tests(closing: &mut Closing) -> Result<(), Failed> {

@@ -92,6 +92,7 @@ async fn obey(command: Option<Command>, context: &Context) -> Outcome {
         Command::Questions { remote, command } => commands::questions(&remote, command, context).await,
         Command::Keys { remote, command } => commands::keys(&remote, command, context).await,
         Command::Pair(args) => commands::pair(args, context).await,
+        Command::Open(args) => commands::open(&args, context).await,
         Command::Agents(args) => commands::agents(&args, context).await,
         Command::Models(args) => commands::models(&args, context).await,
         Command::Usage(args) => commands::usage(&args, context).await,

@@ -97,6 +97,11 @@ fn greet(config: &Config, node: &Node, announced: &Announced) -> Outcome {
     }
     writeln!(out, "  data   {}", node.data.path().display())?;
     writeln!(out, "  key    in {}", node.data.admin_key_path().display())?;
+    writeln!(
+        out,
+        "  page   {}/, and `moongate open` shows a link that signs a browser in",
+        announced.running().url
+    )?;
     if agents.is_demo {
         writeln!(
             out,

@@ -8,21 +8,20 @@ use std::{
 };
 
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, Method, request::Parts};
 use moongate_core::{AuditEntry, Caller, CallerLimits, KeyRow, Refusal, Scope, Scopes, Store};
 use moongate_protocol::{AgentName, ErrorCode, KeyId, Namespace, Principal, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     address::Network,
+    browser::{Links, Opener, Use},
+    credential::{self, Credential},
     failures::{Failures, Penalties, Verdict},
-    keys::{AdminKey, KeyHash, Kind, Presented},
+    keys::{AdminKey, KeyHash, Presented},
     limits::{KEY_BELIEVED, KNOWN_KEYS},
     reply::{Answer, Failure},
 };
-
-/// Name of the WebSocket subprotocol that carries a key, without the key.
-pub(crate) const BEARER_SUBPROTOCOL: &str = "bearer.";
 
 /// Times a key is looked up when keys end at the same moment.
 const LOOK_UPS: usize = 4;
@@ -42,6 +41,8 @@ pub(crate) struct Known {
     pub(crate) agents: Vec<AgentName>,
     /// Only these namespaces and beneath; all when empty.
     pub(crate) namespaces: Vec<Namespace>,
+    /// The browser that uses it, where it is one's.
+    pub(crate) browser: Option<Use>,
 }
 
 /// The caller of a request behind the guard.
@@ -78,9 +79,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
 
 /// Who may come in, and who came in lately.
 pub(crate) struct Callers {
-    store: Arc<dyn Store>,
-    admin: Arc<Known>,
-    admin_hash: KeyHash,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) admin: Arc<Known>,
+    pub(crate) admin_key: AdminKey,
+    pub(crate) links: Links,
     remembered: RwLock<Remembered>,
     failures: Failures,
     penalties: Penalties,
@@ -104,7 +106,8 @@ impl Callers {
         Self {
             store,
             admin: Arc::new(administrator()),
-            admin_hash: admin.hash,
+            admin_key: admin.clone(),
+            links: Links::default(),
             remembered: RwLock::default(),
             failures: Failures::default(),
             penalties: Penalties::default(),
@@ -117,24 +120,27 @@ impl Callers {
     /// `unauthorized`, the same for every reason; `rate_limited` after too many of those.
     pub(crate) async fn authenticate(
         &self,
-        headers: &HeaderMap,
+        (method, headers): (&Method, &HeaderMap),
         address: IpAddr,
         now: Timestamp,
     ) -> Answer<Authenticated> {
-        let text = credential(headers)?;
-        let hash = text.map(KeyHash::of);
-        // Known by its hash alone: most requests are not even parsed.
-        if let Some(known) = hash.and_then(|hash| self.recall(hash)) {
-            return admit(known, address, now);
-        }
-        if let Some(wait) = self.failures.wait(address) {
-            let message = "too many failed attempts; try again later";
-            return Err(Refusal::later(ErrorCode::RateLimited, message, wait).into());
-        }
-        match self.find(text, hash, now).await? {
-            Some(known) => admit(known, address, now),
+        let Some(presented) = credential::read(method, headers)? else { return Err(unauthorized()) };
+        let known = match self.recall(presented) {
+            // Known by its hash alone: most requests are not even parsed.
+            Some(known) => Some(known),
             None => {
-                let guessed = !matches!(credential(headers), Ok(None));
+                if let Some(wait) = self.failures.wait(address) {
+                    let message = "too many failed attempts; try again later";
+                    return Err(Refusal::later(ErrorCode::RateLimited, message, wait).into());
+                }
+                self.find(presented, now).await?
+            }
+        };
+        match known {
+            Some(known) => self.admit_used(known, address, now).await,
+            None => {
+                // A browser comes back with what it has, long after that ended: nobody guesses there.
+                let guessed = matches!(presented, Credential::Key(_));
                 if guessed && self.failures.count(address) {
                     self.note(address, now).await;
                 }
@@ -153,10 +159,12 @@ impl Callers {
         address: IpAddr,
         now: Timestamp,
     ) -> Answer<Authenticated> {
-        let hash = text.map(KeyHash::of);
-        let known = match hash.and_then(|hash| self.recall(hash)) {
-            Some(known) => Some(known),
-            None => self.find(text, hash, now).await?,
+        let known = match text.map(Credential::Key) {
+            Some(presented) => match self.recall(presented) {
+                Some(known) => Some(known),
+                None => self.find(presented, now).await?,
+            },
+            None => None,
         };
         let answer = known.map_or_else(|| Err(unauthorized()), |known| admit(known, address, now));
         self.punish(answer, text.is_some(), address, now).await
@@ -177,13 +185,13 @@ impl Callers {
     }
 
     /// Counts a failure, and refuses failures of an address that has too many.
-    async fn punish(
+    pub(crate) async fn punish<T>(
         &self,
-        answer: Answer<Authenticated>,
+        answer: Answer<T>,
         guessed: bool,
         address: IpAddr,
         now: Timestamp,
-    ) -> Answer<Authenticated> {
+    ) -> Answer<T> {
         let failed = answer.as_ref().is_err_and(|failure| failure.code() == ErrorCode::Unauthorized);
         if !failed || !guessed {
             return answer;
@@ -201,12 +209,14 @@ impl Callers {
         }
     }
 
-    /// Ends a key at once: for new requests, and for the streams it has open.
+    /// Ends a key at once: for new requests, for the streams it has open, and for the browsers signed in with it.
     pub(crate) fn revoke(&self, id: KeyId) {
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
         remembered.revocations += 1;
+        self.links.forget(id);
         remembered.by_hash.retain(|_, entry| {
-            let revoked = entry.known.caller.key() == Some(id);
+            let opener = entry.known.browser.as_ref().map(|browser| browser.opener.key);
+            let revoked = entry.known.caller.key() == Some(id) || opener == Some(id);
             if revoked {
                 entry.known.ended.cancel();
             }
@@ -223,33 +233,37 @@ impl Callers {
         };
         for id in open {
             // A store that cannot be read ends nobody's stream: the next round asks again.
-            if let Ok(row) = self.store.key(id).await
-                && row.is_none_or(|row| !is_valid(&row, now))
-            {
-                self.revoke(id);
+            if let Ok(row) = self.store.key(id).await {
+                let ended = match row {
+                    Some(row) => matches!(self.standing(&row, now).await, Ok(None)),
+                    None => true,
+                };
+                if ended {
+                    self.revoke(id);
+                }
             }
         }
     }
 
     /// A caller that was verified a moment ago.
-    fn recall(&self, hash: KeyHash) -> Option<Arc<Known>> {
-        if hash.matches(&self.admin_hash.0) {
-            return Some(Arc::clone(&self.admin));
+    fn recall(&self, presented: Credential<'_>) -> Option<Arc<Known>> {
+        let hash = KeyHash::of(presented.text());
+        let by_cookie = matches!(presented, Credential::Cookie(_));
+        if hash.matches(&self.admin_key.hash.0) {
+            return (!by_cookie).then(|| Arc::clone(&self.admin));
         }
         let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
         let entry = remembered.by_hash.get(&hash)?;
-        (entry.verified.elapsed() < KEY_BELIEVED).then(|| Arc::clone(&entry.known))
+        let fits = entry.known.browser.is_some() == by_cookie;
+        (fits && entry.verified.elapsed() < KEY_BELIEVED).then(|| Arc::clone(&entry.known))
     }
 
     /// Asks the store, where the text may be a key at all.
-    async fn find(
-        &self,
-        text: Option<&str>,
-        hash: Option<KeyHash>,
-        now: Timestamp,
-    ) -> Answer<Option<Arc<Known>>> {
-        match (text.and_then(Presented::parse), hash) {
-            (Some(key), Some(hash)) if key.kind == Kind::Api => self.look_up(key.id, hash, now).await,
+    async fn find(&self, presented: Credential<'_>, now: Timestamp) -> Answer<Option<Arc<Known>>> {
+        match Presented::parse(presented.text()) {
+            Some(key) if key.kind == presented.kind() => {
+                self.look_up(key.id, KeyHash::of(presented.text()), now).await
+            }
             _ => Ok(None),
         }
     }
@@ -261,14 +275,14 @@ impl Callers {
             let Some(row) = row.filter(|row| hash.matches(&row.secret_hash)) else {
                 return Ok(None);
             };
-            if !is_valid(&row, now) {
+            let Some(opener) = self.standing(&row, now).await? else {
                 self.revoke(row.id);
                 return Ok(None);
-            }
+            };
             let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
             // Unless somebody's key ended meanwhile, perhaps this one.
             if remembered.revocations == revocations {
-                return Ok(Some(remembered.keep(hash, row)));
+                return Ok(Some(remembered.keep(hash, row, opener, now)));
             }
         }
         let wait = Duration::from_secs(1);
@@ -294,7 +308,7 @@ impl Callers {
 }
 
 impl Remembered {
-    fn keep(&mut self, hash: KeyHash, row: KeyRow) -> Arc<Known> {
+    fn keep(&mut self, hash: KeyHash, row: KeyRow, opener: Option<Opener>, now: Timestamp) -> Arc<Known> {
         let verified = Instant::now();
         if let Some(entry) = self.by_hash.get_mut(&hash) {
             entry.verified = verified;
@@ -304,7 +318,8 @@ impl Remembered {
             // Whoever has a stream open stays: a revocation has to find it.
             self.by_hash.retain(|_, entry| Arc::strong_count(&entry.known) > 1);
         }
-        let known = Arc::new(known(row));
+        let browser = opener.map(|opener| Use::new(opener, now));
+        let known = Arc::new(known(row, browser));
         self.by_hash.insert(hash, Entry { known: Arc::clone(&known), verified });
         known
     }
@@ -322,6 +337,7 @@ fn administrator() -> Known {
         networks: Vec::new(),
         agents: Vec::new(),
         namespaces: Vec::new(),
+        browser: None,
     }
 }
 
@@ -331,7 +347,7 @@ fn nobody() -> Principal {
     "anonymous".parse().expect("a principal")
 }
 
-fn known(row: KeyRow) -> Known {
+pub(crate) fn known(row: KeyRow, browser: Option<Use>) -> Known {
     let networks = row.networks.iter().filter_map(|network| network.parse().ok()).collect();
     let (agents, namespaces) = (row.agents.clone(), row.namespaces.clone());
     let limits = CallerLimits { key: Some(row.id), agents: row.agents, namespaces: row.namespaces };
@@ -342,17 +358,18 @@ fn known(row: KeyRow) -> Known {
         networks,
         agents,
         namespaces,
+        browser,
     }
 }
 
 /// Whether a key may be used, wherever from. A network that cannot be read would widen the key.
-fn is_valid(row: &KeyRow, now: Timestamp) -> bool {
+pub(crate) fn is_valid(row: &KeyRow, now: Timestamp) -> bool {
     row.revoked_at.is_none()
         && row.expires_at.is_none_or(|end| now < end)
         && row.networks.iter().all(|network| network.parse::<Network>().is_ok())
 }
 
-fn admit(known: Arc<Known>, address: IpAddr, now: Timestamp) -> Answer<Authenticated> {
+pub(crate) fn admit(known: Arc<Known>, address: IpAddr, now: Timestamp) -> Answer<Authenticated> {
     if known.expires_at.is_some_and(|end| now >= end) {
         known.ended.cancel();
         return Err(unauthorized());
@@ -363,28 +380,6 @@ fn admit(known: Arc<Known>, address: IpAddr, now: Timestamp) -> Answer<Authentic
     Ok(Authenticated(known))
 }
 
-/// The key a request carries: by header, or by subprotocol where a WebSocket begins.
-fn credential(headers: &HeaderMap) -> Answer<Option<&str>> {
-    let mut found = None;
-    let mut take = |text| {
-        let twice = found.replace(text).is_some();
-        if twice { Err(Failure::invalid("send one credential")) } else { Ok(()) }
-    };
-    for value in headers.get_all(header::AUTHORIZATION) {
-        let (scheme, key) = value.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
-        take(if scheme.eq_ignore_ascii_case("bearer") { key.trim() } else { "" })?;
-    }
-    if headers.contains_key(header::UPGRADE) {
-        for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-            let offered = value.to_str().unwrap_or_default().split(',').map(str::trim);
-            for key in offered.filter_map(|name| name.strip_prefix(BEARER_SUBPROTOCOL)) {
-                take(key)?;
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn unauthorized() -> Failure {
+pub(crate) fn unauthorized() -> Failure {
     Failure::new(ErrorCode::Unauthorized, "send a valid key: Authorization: Bearer mg_…")
 }

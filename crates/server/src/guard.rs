@@ -86,13 +86,14 @@ async fn admit(app: &App, request: &mut Request, authenticates: bool) -> Answer<
     app.site().check_host(request.uri(), request.headers())?;
     app.site().check_origin(request.headers())?;
     check_url(request.uri())?;
+    let peer = request.extensions().get::<Peer>().map_or(NO_PEER, |peer| peer.address);
+    let client = address::client(peer, request.headers(), app.site().trusted());
+    request.extensions_mut().insert(Client(client));
     if !authenticates {
         return Ok(());
     }
-    let peer = request.extensions().get::<Peer>().map_or(NO_PEER, |peer| peer.address);
-    let client = address::client(peer, request.headers(), app.site().trusted());
-    let caller = app.callers().authenticate(request.headers(), client, app.gateway().ids().now()).await?;
-    request.extensions_mut().insert(Client(client));
+    let asked = (request.method(), request.headers());
+    let caller = app.callers().authenticate(asked, client, app.gateway().ids().now()).await?;
     request.extensions_mut().insert(caller);
     Ok(())
 }

@@ -18,8 +18,8 @@ const SECRET_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 8;
 /// Characters of an id without its prefix.
 const ID_CHARS: usize = 26;
-/// What a key of either kind begins with.
-pub(crate) const PREFIXES: [&str; 2] = ["mg_api_", "mg_adm_"];
+/// What a key of each kind begins with.
+pub(crate) const PREFIXES: [&str; 3] = ["mg_api_", "mg_adm_", "mg_web_"];
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Api,
     /// The administrator's, kept in a file beside the store.
     Admin,
+    /// Made when a browser signs in; kept as a hash in the store, and carried by a cookie alone.
+    Browser,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
         match self {
             Self::Api => PREFIXES[0],
             Self::Admin => PREFIXES[1],
+            Self::Browser => PREFIXES[2],
         }
     }
 }
@@ -67,7 +70,8 @@ pub(crate) struct Presented {
 impl Presented {
     /// Parses a key and checks its checksum.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let kind = [Kind::Api, Kind::Admin].into_iter().find(|kind| text.starts_with(kind.prefix()))?;
+        let kinds = [Kind::Api, Kind::Admin, Kind::Browser];
+        let kind = kinds.into_iter().find(|kind| text.starts_with(kind.prefix()))?;
         let rest = &text[kind.prefix().len()..];
         if !text.is_ascii() || rest.len() != ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS + 2 {
             return None;
@@ -107,6 +111,7 @@ fn checksum(signed: &str) -> String {
 /// The administrator's key, as the binary reads it from its file: only its hash is kept.
 #[derive(Clone)]
 pub struct AdminKey {
+    pub(crate) id: KeyId,
     pub(crate) hash: KeyHash,
 }
 
@@ -114,7 +119,7 @@ impl AdminKey {
     /// Makes the key of a new installation: the text to write down, and the key.
     pub fn generate(ids: &Ids) -> (SecretString, Self) {
         let minted = mint(ids, Kind::Admin);
-        (minted.text, Self { hash: minted.hash })
+        (minted.text, Self { id: minted.id, hash: minted.hash })
     }
 
     /// Reads the key from its file's text.
@@ -126,7 +131,10 @@ impl AdminKey {
             ParseError { kind: "admin key", reason: "it is not a key that moongate made, or it was cut" };
         let text = text.expose_secret().trim();
         let presented = Presented::parse(text).ok_or(bad.clone())?;
-        if presented.kind == Kind::Admin { Ok(Self { hash: KeyHash::of(text) }) } else { Err(bad) }
+        if presented.kind != Kind::Admin {
+            return Err(bad);
+        }
+        Ok(Self { id: presented.id, hash: KeyHash::of(text) })
     }
 }
 

@@ -7,9 +7,11 @@ mod address;
 mod app;
 mod audit;
 mod body;
+mod browser;
 mod caller;
 mod configuration;
 mod connection;
+mod credential;
 pub mod door;
 mod extract;
 mod failures;
@@ -23,6 +25,7 @@ mod listen;
 mod metrics;
 mod objects;
 mod openapi;
+mod page;
 mod public;
 mod reply;
 mod route;
@@ -58,7 +61,7 @@ pub fn router(app: App) -> Router {
         .fallback(|| async { Failure::new(ErrorCode::NotFound, "there is no such route") })
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::guarded));
-    let public = mount(public::routes())
+    let public = mount(public::routes().into_iter().chain(page::routes()).collect())
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::public));
     let doors = app.clone();

@@ -75,6 +75,14 @@ pub const KEY_DAYS_MAX: u64 = 365;
 pub const KNOWN_KEYS: usize = 4_096;
 /// How long a verified key is believed before the store is asked again: another process may have revoked it.
 pub const KEY_BELIEVED: Duration = Duration::from_secs(2);
+/// How long a browser that signed in may stay away before it has to sign in again.
+pub const BROWSER_IDLE: Duration = Duration::from_hours(24);
+/// How long a browser stays signed in, however busy it is. Never longer than the key it was signed in with.
+pub const BROWSER_LIFE: Duration = Duration::from_hours(7 * 24);
+/// How long a link that signs a browser in works. It works once.
+pub const LINK_LIFE: Duration = Duration::from_mins(10);
+/// Links that wait for their browser.
+pub const LINKS: usize = 32;
 /// Failed authentications from one address in a window.
 pub const FAILURES_PER_ADDRESS: u32 = 30;
 /// Failed authentications from all addresses in a window.

@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use crate::{
-    door, public,
+    door, page, public,
     reply::ErrorBody,
     route::{Doc, Route, Shape, Typed},
 };
@@ -59,7 +59,7 @@ fn build() -> OpenApi {
         vec![Typed::of::<ErrorBody>(), Typed::of::<Envelope>(), Typed::of::<Delta>(), Typed::of::<Notice>()];
     let mut paths = Paths::new();
     let guarded = door::native::routes().into_iter().map(|route| (route, GUARDED));
-    let public = public::routes().into_iter().map(|route| (route, PUBLIC));
+    let public = public::routes().into_iter().chain(page::routes()).map(|route| (route, PUBLIC));
     for (route, common) in guarded.chain(public) {
         types.extend(route.doc.types());
         let method = route.method.clone();

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse as _, Response},
-    routing::get,
-};
+use axum::{extract::State, response::Response, routing::get};
 use http::{HeaderValue, StatusCode, header};
 use moongate_core::Refusal;
 use moongate_protocol::ErrorCode;
@@ -16,7 +12,7 @@ use utoipa::ToSchema;
 use crate::{
     App,
     reply::{Answer, ErrorBody, Failure, json, ok},
-    route::{Route, Shape},
+    route::Route,
 };
 
 /// When to ask again whether requests will be served.
@@ -54,7 +50,6 @@ pub(crate) fn routes() -> Vec<Route> {
             .says("Whether requests will be served")
             .ok::<Ready>(200)
             .ok::<NotReady>(503),
-        Route::get("/", get(landing)).says("A word for a browser").answers(200, Shape::Text("text/plain")),
     ]
 }
 
@@ -83,8 +78,4 @@ async fn readiness(State(app): State<App>) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
-}
-
-async fn landing() -> Response {
-    "Moongate answers under /api/v1.\n".into_response()
 }

@@ -37,10 +37,15 @@ fn chromium() -> Option<std::path::PathBuf> {
     NAMES.into_iter().find_map(find_program)
 }
 
+/// Chromium, without which nothing here goes on.
+pub(super) fn needed() -> Result<std::path::PathBuf, Failed> {
+    let none =
+        || Failed::cannot(format!("there is no Chromium here; it would be one of {}", NAMES.join(", ")));
+    chromium().ok_or_else(none)
+}
+
 pub(super) fn run() -> Result<(), Failed> {
-    let chromium = chromium().ok_or_else(|| {
-        Failed::cannot(format!("there is no Chromium here; it would be one of {}", NAMES.join(", ")))
-    })?;
+    let chromium = needed()?;
     build()?;
     let place = Path::new(PLACE).join("browser");
     empty(&place)?;

@@ -79,6 +79,7 @@ impl Python27 {
 /// `node`, and the packages of a folder's `package-lock.json`.
 pub(super) struct Node {
     program: PathBuf,
+    npm: PathBuf,
     place: PathBuf,
 }
 
@@ -114,7 +115,32 @@ impl Node {
             })?;
             mark_current(&place, &pins)?;
         }
-        Ok(Self { program: node, place })
+        Ok(Self { program: node, npm, place })
+    }
+
+    /// Installs exactly what a folder's `package-lock.json` says, into that folder.
+    pub(super) fn install_in(&self, folder: &Path) -> Result<(), Failed> {
+        try_again(|| {
+            let mut command = Command::new(&self.npm);
+            command.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]);
+            shell::run(command.current_dir(folder))
+        })
+    }
+
+    /// Runs a script of a folder's `package.json`.
+    pub(super) fn npm_run(&self, folder: &Path, script: &str) -> Result<(), Failed> {
+        let mut command = Command::new(&self.npm);
+        shell::run(command.args(["run", "--silent", script]).current_dir(folder))
+    }
+
+    /// The program itself.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Where the packages are, and what of ours uses them.
+    pub(super) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// Runs a script of ours with the installed packages.

@@ -8,6 +8,7 @@ mod openai;
 mod page;
 mod server;
 mod suites;
+mod ui;
 mod upstreams;
 
 use std::path::Path;
@@ -28,6 +29,8 @@ impl Options {
     pub(crate) const UPSTREAMS: Self = Self { part: Part::Upstreams(upstreams::Options::USUAL) };
     /// The browser.
     pub(crate) const BROWSER: Self = Self { part: Part::Browser };
+    /// The web page.
+    pub(crate) const UI: Self = Self { part: Part::Ui };
     /// The clients of the OpenAI door.
     pub(crate) const OPENAI: Self = Self { part: Part::Openai };
 }
@@ -42,6 +45,8 @@ enum Part {
     Suites(suites::Options),
     /// Our server's WebSockets in a browser: a page in Chromium talks through each of them.
     Browser,
+    /// The web page: that what is committed is what its sources build to, and then every part of it in Chromium.
+    Ui,
     /// Our server against OpenAI's own clients (the Python and the Node SDK, its agents framework), the AI SDK, and
     /// coding agents: the Codex CLI and OpenCode.
     Openai,
@@ -53,6 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         Part::Llama => llama::run(),
         Part::Suites(options) => suites::run(options),
         Part::Browser => browser::run(),
+        Part::Ui => ui::run(),
         Part::Openai => openai::run(),
     }
 }

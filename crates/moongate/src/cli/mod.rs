@@ -154,6 +154,8 @@ pub(crate) enum Command {
     },
     /// Show a code that lets a device of a Construct client in, once and for ten minutes
     Pair(PairArgs),
+    /// Show a link to the web page that signs a browser in, once and for ten minutes
+    Open(ListArgs),
     /// List the agents
     Agents(ListArgs),
     /// List the models

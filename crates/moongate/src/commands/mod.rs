@@ -6,6 +6,7 @@ mod configuration;
 mod doctor;
 mod keys;
 mod lists;
+mod open;
 mod pair;
 mod questions;
 mod sessions;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     doctor::doctor,
     keys::keys,
     lists::{agents, models, usage},
+    open::open,
     pair::pair,
     questions::questions,
     sessions::sessions,

@@ -227,7 +227,8 @@ pub(super) async fn rotate(
 }
 
 fn is_mine(key: &KeyRow, caller: &Authenticated) -> bool {
-    key.device.is_some() && key.tenant == *caller.tenant() && key.principal == *caller.principal()
+    let is_paired = key.device.as_ref().is_some_and(|device| device.signed_in_with.is_none());
+    is_paired && key.tenant == *caller.tenant() && key.principal == *caller.principal()
 }
 
 fn is_good(key: &KeyRow, now: Timestamp) -> bool {

@@ -84,6 +84,7 @@ impl Door<Construct> {
             name: new.name.or(before.name),
             kind: if plain { before.kind.or(new.kind) } else { new.kind.or(before.kind) },
             last_seen: Some(self.now()),
+            signed_in_with: None,
             address: Some(from.to_string()),
         }
     }

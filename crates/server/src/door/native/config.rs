@@ -23,7 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/config", get(show))
             .says("The configuration in force, without secrets")
-            .ok::<SettingsBody>(200),
+            .ok::<ConfigBody>(200),
         Route::patch("/config", patch(change))
             .says("Change the configuration: the fields are those of the file, null takes a change back")
             .body(Shape::AnyJson)
@@ -44,12 +44,12 @@ struct SettingBody {
 
 /// The configuration in force.
 #[derive(Serialize, ToSchema)]
-struct SettingsBody {
+struct ConfigBody {
     /// In the order of the file's sections.
     settings: Vec<SettingBody>,
 }
 
-impl SettingsBody {
+impl ConfigBody {
     fn of(app: &App) -> Self {
         let body = |Setting { key, value, from }| SettingBody { key, value, from };
         Self { settings: app.config().settings().into_iter().map(body).collect() }
@@ -65,12 +65,12 @@ struct ChangedBody {
     restart_required: Vec<String>,
     /// The configuration as it is now.
     #[serde(flatten)]
-    now: SettingsBody,
+    now: ConfigBody,
 }
 
 async fn show(State(app): State<App>, caller: Authenticated) -> Answer {
     caller.require(Scope::ConfigWrite)?;
-    ok(&SettingsBody::of(&app))
+    ok(&ConfigBody::of(&app))
 }
 
 async fn change(
@@ -88,7 +88,7 @@ async fn change(
         found.map(|(key, _)| key.clone()).collect()
     };
     let (applied, restart_required) = (with(Effect::Applied), with(Effect::Restart));
-    ok(&ChangedBody { applied, restart_required, now: SettingsBody::of(&app) })
+    ok(&ChangedBody { applied, restart_required, now: ConfigBody::of(&app) })
 }
 
 /// The leaves of a tree, each with its path.

@@ -234,7 +234,9 @@ fn expiry(creator: &Known, asked: Option<Timestamp>, now: Timestamp) -> Answer<T
         let message = format!("a key ends in the future, at most {KEY_DAYS_MAX} days from now");
         return Err(Failure::field("expires_at", message));
     }
-    Ok(creator.expires_at.map_or(end, |own| end.min(own)))
+    // A browser's own key is short-lived; what was signed in with is not.
+    let own = creator.browser.as_ref().map_or(creator.expires_at, |browser| browser.opener.until);
+    Ok(own.map_or(end, |own| end.min(own)))
 }
 
 async fn revoke(State(app): State<App>, caller: Authenticated, client: Client, Id(id): Id<KeyId>) -> Answer {

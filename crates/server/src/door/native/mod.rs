@@ -2,6 +2,7 @@
 
 mod activity;
 mod approvals;
+mod browsers;
 mod config;
 mod events;
 mod inputs;
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Vec<Route> {
         config::routes(),
         meta::root_routes(),
         keys::routes(),
+        browsers::routes(),
     ];
     let under = parts.into_iter().flatten().map(|route| route.under(PREFIX));
     under.chain(meta::root_routes()).collect()

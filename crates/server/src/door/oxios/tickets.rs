@@ -110,6 +110,7 @@ mod tests {
             networks: Vec::new(),
             agents: Vec::new(),
             namespaces: Vec::new(),
+            browser: None,
         }))
     }
 

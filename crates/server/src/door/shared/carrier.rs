@@ -3,7 +3,7 @@
 use http::{HeaderMap, Uri, header};
 
 use super::path::Access;
-use crate::{caller::BEARER_SUBPROTOCOL, guard::percent};
+use crate::{credential::BEARER_SUBPROTOCOL, guard::percent};
 
 /// Parameters under which credentials get into URLs.
 const QUERY_NAMES: [&str; 3] = ["token", "api_key", "access_token"];

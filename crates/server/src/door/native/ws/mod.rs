@@ -14,7 +14,8 @@ use http::{HeaderMap, header};
 use crate::{
     App,
     body::parse,
-    caller::{Authenticated, BEARER_SUBPROTOCOL},
+    caller::Authenticated,
+    credential::BEARER_SUBPROTOCOL,
     door::{native::parts::InputBody, shared::handshake},
     reply::{Answer, Failure},
     route::{Route, Shape},

@@ -1,0 +1,42 @@
+//! The page's files. Written by `npm run build` in `ui`; do not edit.
+
+use super::File;
+
+/// Every file of the page.
+pub(super) static FILES: &[File] = &[
+    File {
+        path: "assets/highlight-BB4bzdxs.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"R9kg-j8cDn_WTzD41MwO7D\"",
+        body: include_bytes!("../../../../ui/dist/assets/highlight-BB4bzdxs.js"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/highlight-BB4bzdxs.js.gz")),
+    },
+    File {
+        path: "assets/index-BL02BuKk.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"FX1wBu2tbZiErQSA3q83xy\"",
+        body: include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js.gz")),
+    },
+    File {
+        path: "assets/index-EF8VzzHg.css",
+        media_type: "text/css; charset=utf-8",
+        etag: "\"rnhSoVoj33AOsk6kpQId4N\"",
+        body: include_bytes!("../../../../ui/dist/assets/index-EF8VzzHg.css"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/index-EF8VzzHg.css.gz")),
+    },
+    File {
+        path: "favicon.svg",
+        media_type: "image/svg+xml",
+        etag: "\"2XUrq8b94DnN76rP2Bqy4z\"",
+        body: include_bytes!("../../../../ui/dist/favicon.svg"),
+        packed: Some(include_bytes!("../../../../ui/dist/favicon.svg.gz")),
+    },
+    File {
+        path: "index.html",
+        media_type: "text/html; charset=utf-8",
+        etag: "\"oVCqmH2SzeJ1GMcZmSDxjO\"",
+        body: include_bytes!("../../../../ui/dist/index.html"),
+        packed: Some(include_bytes!("../../../../ui/dist/index.html.gz")),
+    },
+];
