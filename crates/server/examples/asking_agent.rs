@@ -67,6 +67,7 @@ fn gateway() -> Result<Gateway, Box<dyn Error>> {
         models: Arc::new(ScriptedModels::new([model])),
         tools: Toolbox::new([tool.boxed()]),
         tool_policies: ToolPolicies::default(),
+        policy_rules: Default::default(),
         spending: Spending::default(),
     };
     let store = Arc::new(MemoryStore::new());
