@@ -185,7 +185,7 @@ impl Reading<'_> {
     }
 
     /// A number at a path of keys, when it is within reason.
-    fn within<T: PartialOrd + std::fmt::Display>(
+    fn within<T: Copy + PartialOrd + std::fmt::Display>(
         &mut self,
         path: &[&str],
         stated: Option<T>,

@@ -11,6 +11,7 @@ mod probe;
 mod process;
 mod program;
 mod seccomp;
+mod set_up;
 
 use std::{
     fmt,

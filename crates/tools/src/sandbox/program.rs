@@ -2,13 +2,9 @@
 
 use std::{io, os::fd::OwnedFd, path::Path, process::ExitStatus, time::Duration};
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
-};
-use serde::Deserialize;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Interest, Take, unix::AsyncFd},
+    io::{AsyncReadExt as _, Interest, unix::AsyncFd},
     net::unix::pipe::Receiver,
     process::Child,
     time::timeout,
@@ -21,12 +17,13 @@ use super::{
     limits::{Uncounted, bound},
     masks::Masks,
     process::{self, Launch},
+    set_up::{self, SetUp},
 };
 
-/// How long setting up a sandbox may take; it is some milliseconds.
-const SET_UP: Duration = Duration::from_secs(10);
-/// Bytes of what bubblewrap says about the sandbox, and of why there is none.
-const STATUS_BYTES: u64 = 4096;
+/// How long the words about a sandbox that was not set up may take.
+const WORDS: Duration = Duration::from_secs(1);
+/// Bytes of them.
+const WORDS_BYTES: u64 = 4096;
 /// How long killed processes may take to be gone; they run no more code of their own.
 const GONE: Duration = Duration::from_secs(4);
 
@@ -41,7 +38,7 @@ pub(crate) struct Program {
     /// What it writes, errors included, in order.
     pub(crate) output: Receiver,
     /// Where bubblewrap goes on to say things; without a reader it would end, and the program with it.
-    _status: Option<BufReader<Take<Receiver>>>,
+    _status: Option<Receiver>,
     // Given back when the processes are gone.
     _bounds: Group,
     _masks: Option<Masks>,
@@ -66,13 +63,6 @@ impl First {
     pub(crate) async fn gone(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
     }
-}
-
-/// What bubblewrap says about the sandbox.
-#[derive(Deserialize)]
-struct Status {
-    #[serde(rename = "child-pid")]
-    child: i32,
 }
 
 impl Program {
@@ -101,14 +91,16 @@ impl Program {
             output: writer,
             inherited: plan.inherited,
         };
-        let child = process::start(launch)?;
+        let mut set_up = SetUp::new(process::start(launch)?, status);
         let mut output = output;
-        let mut status = BufReader::new(status.take(STATUS_BYTES));
-        let Some(pid) = first_process(&mut status).await else {
+        let Some(pid) = set_up.first().await else {
             return Err(StartFault::SetUp(words(&mut output).await));
         };
         let first = First::new(pid)?;
         let bounds = bounded(pid, job.limits, true)?;
+        let Some((child, status)) = set_up.done() else {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        };
         drop(opener);
         let (status, masks) = (Some(status), Some(masks));
         Ok(Self { child, first, group: None, output, _status: status, _bounds: bounds, _masks: masks })
@@ -166,11 +158,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
         // The rest of the call counts on nothing being left; killed processes are gone in some milliseconds.
-        let limit = Timespec::try_from(GONE).ok();
-        let mut first = [PollFd::new(self.first.0.get_ref(), PollFlags::IN)];
-        if !matches!(poll(&mut first, limit.as_ref()), Ok(1)) {
-            tracing::error!("processes of a call are still there though they were killed");
-        }
+        set_up::wait_until_gone(self.first.0.get_ref());
     }
 }
 
@@ -180,19 +168,11 @@ fn pipe() -> io::Result<(Receiver, io::PipeWriter)> {
     Ok((Receiver::from_owned_fd(reader.into())?, writer))
 }
 
-/// The number of the sandbox's first process, as soon as there is one.
-async fn first_process(lines: &mut BufReader<Take<Receiver>>) -> Option<Pid> {
-    let mut line = String::new();
-    timeout(SET_UP, lines.read_line(&mut line)).await.ok()?.ok()?;
-    let status: Status = serde_json::from_str(&line).ok()?;
-    Pid::from_raw(status.child)
-}
-
 /// What was written about a sandbox that was not set up.
 async fn words(output: &mut Receiver) -> String {
     let mut bytes = Vec::new();
     // Nothing written is an answer too.
-    drop(timeout(SET_UP, output.take(STATUS_BYTES).read_to_end(&mut bytes)).await);
+    drop(timeout(WORDS, output.take(WORDS_BYTES).read_to_end(&mut bytes)).await);
     String::from_utf8_lossy(&bytes).trim().to_owned()
 }
 

@@ -64,7 +64,7 @@ const NAMESPACES: &[libc::c_int] = &[
 ];
 
 /// `ioctl` with one of these types for whoever owns the terminal, or changes how it is read.
-const TERMINAL: &[u64] = &[libc::TIOCSTI as u64, libc::TIOCLINUX as u64, libc::TIOCSETD as u64];
+const TERMINAL: &[u64] = &[libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD];
 
 /// The families of addresses there are in a sandbox; what is reachable by them its own network decides.
 const FAMILIES: &[libc::c_int] = &[libc::AF_INET, libc::AF_INET6];

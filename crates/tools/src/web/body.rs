@@ -38,7 +38,7 @@ pub(super) struct Body {
 
 enum Way {
     Plain(Kept),
-    Gzip(GzDecoder<Kept>),
+    Gzip(Box<GzDecoder<Kept>>),
 }
 
 /// The beginning of what is written.
@@ -55,7 +55,7 @@ impl Body {
         let kept = Kept { most, ..Kept::default() };
         let way = match coding {
             Coding::Plain => Way::Plain(kept),
-            Coding::Gzip => Way::Gzip(GzDecoder::new(kept)),
+            Coding::Gzip => Way::Gzip(Box::new(GzDecoder::new(kept))),
         };
         Self { way, came: 0, most }
     }

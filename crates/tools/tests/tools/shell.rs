@@ -137,13 +137,14 @@ async fn protected_names_are_masked_and_leave_nothing_behind() {
     fs::write(world.folder().join(".mcp.json"), "").unwrap();
     fs::create_dir(world.folder().join(".git")).unwrap();
     for name in [".mcp.json", ".git"] {
-        fs::set_permissions(world.folder().join(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(world.folder().join(name), fs::Permissions::from_mode(0o0)).unwrap();
     }
     let finished = world.call("shell", json!({"command": tries})).await;
     assert!(!told(&finished).contains("wrote") && !told(&finished).contains("made"), "{finished:?}");
     assert!(names(world.folder()).is_empty(), "{:?}", names(world.folder()));
     // Of two at once, the one that ends first takes nothing from the other.
-    let first = Running::start(&world, json!({"command": format!("echo ready; sleep 600; {tries}")})).await;
+    let first =
+        Running::start(&world, json!({"command": format!("echo re\"\"ady; sleep 600; {tries}")})).await;
     let second = world.call("shell", json!({"command": tries})).await;
     assert!(!told(&second).contains("wrote") && !told(&second).contains("made"), "{second:?}");
     assert!(names(world.folder()).contains(&".mcp.json".to_owned()));
@@ -202,6 +203,30 @@ impl Running {
     }
 }
 
+#[tokio::test]
+async fn a_cancel_while_the_sandbox_is_made_leaves_nothing() {
+    let world = World::new().await;
+    for number in 0..20 {
+        let mark = format!("65432.{}{number}", std::process::id());
+        let session = world.kit.session().await;
+        let mut client = world.kit.client(session.id()).await;
+        world
+            .kit
+            .model()
+            .push([Script::calls(&[("shell", json!({"command": format!("sleep {mark}; true")}))])]);
+        session.submit(says("go")).await.unwrap();
+        client.until(|event| matches!(event, Event::ToolCalled(_))).await;
+        // Each time a little further on.
+        for _ in 0..number * 10 {
+            tokio::task::yield_now().await;
+        }
+        session.cancel(Cancel::default()).await.unwrap();
+        client.until_turn_ends().await;
+        assert_eq!(processes_with(&mark), Vec::<String>::new(), "after {number} steps");
+    }
+    assert!(names(world.folder()).is_empty(), "{:?}", names(world.folder()));
+}
+
 /// What becomes of a command whose turn is cancelled as soon as it has said `ready`.
 async fn cancelled(world: &World, command: &str) -> ToolFinished {
     let running = Running::start(world, json!({"command": command})).await;
@@ -225,7 +250,7 @@ async fn a_cancel_ends_every_process_however_it_hides() {
         let mark = format!("98765.{}{number}", std::process::id());
         let command = format!("{}; true", hidden.replace("MARK", &mark));
         let started = std::time::Instant::now();
-        let finished = cancelled(&world, &format!("sleep {mark} & echo ready; {command}")).await;
+        let finished = cancelled(&world, &format!("sleep {mark} & echo re\"\"ady; {command}")).await;
         assert_eq!(finished.outcome, ToolOutcome::Cancelled, "{command}");
         assert_eq!(processes_with(&mark), Vec::<String>::new(), "{command}");
         assert!(started.elapsed().as_secs() < 5, "{command}");
@@ -257,7 +282,7 @@ async fn a_command_ends_at_its_deadline() {
 #[tokio::test]
 async fn a_fork_bomb_is_bounded_and_the_gateway_answers_meanwhile() {
     let world = World::set(PolicyPreset::Full, |set| set.shell.limits.processes = 64).await;
-    let bomb = "import os,time\nprint('ready', flush=True)\nmost=0\nend=time.time()+3\nwhile time.time()<end:\n  try:\n    if \
+    let bomb = "import os,time\nprint('re' + 'ady', flush=True)\nmost=0\nend=time.time()+3\nwhile time.time()<end:\n  try:\n    if \
                 os.fork()==0: time.sleep(60)\n    most+=1\n  except OSError: time.sleep(0.05)\nprint('forked', most < 64)";
     let bombed = Running::start(&world, json!({"argv": ["/usr/bin/python3", "-c", bomb]})).await;
     for _ in 0..10 {
@@ -331,7 +356,7 @@ async fn without_a_sandbox_it_says_so_and_is_still_ended() {
     assert_eq!(told(&finished), format!("{}\n", world.folder().display()));
     assert_eq!(fact(&finished, "sandbox"), "none", "whoever reads the log sees it");
     let mark = format!("76543.{}", std::process::id());
-    let finished = cancelled(&world, &format!("sleep {mark} & echo ready; sleep {mark}")).await;
+    let finished = cancelled(&world, &format!("sleep {mark} & echo re\"\"ady; sleep {mark}")).await;
     assert_eq!(finished.outcome, ToolOutcome::Cancelled);
     // Nothing waits for the processes of a group; they are killed, and gone in a moment.
     while !processes_with(&mark).is_empty() {
