@@ -226,7 +226,7 @@ mod tests {
             ("plain", "plain"),
             ("<p", ""),
             ("<script>never closed <p>x", ""),
-            ("a</p></p></ul>b<br>c", "a\nb\nc"),
+            ("a</p></p></ul>b<br>c", "a\n\nb\nc"),
             ("<a href=x>", ""),
             ("<title>t", ""),
             ("\u{0}\u{fffd}é", "\u{fffd}é"),
