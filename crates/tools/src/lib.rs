@@ -6,27 +6,56 @@
 mod arguments;
 mod files;
 mod output;
+mod sandbox;
 mod settings;
+mod shell;
 mod todo;
+mod web;
 mod workspace;
 
 use std::sync::Arc;
 
 use moongate_core::Tool;
+use moongate_protocol::ToolName;
 
 pub use self::{
-    settings::{Settings, WorkspaceSettings},
+    sandbox::{Limits as SandboxLimits, Sandbox, SandboxChoice, Unavailable},
+    settings::{Settings, ShellSettings, WorkspaceSettings},
+    web::{MachineNetwork, Network, Stream, WebSettings},
     workspace::{
         Entry, FileError, Kind, OpenFile, PathError, Target, Workspace, WorkspaceError, WorkspacePath,
         Workspaces,
     },
 };
 
-/// Every built-in tool that can run with these settings.
+/// Every built-in tool that can run here with these settings.
 pub fn built_in(settings: &Settings) -> Vec<Arc<dyn Tool>> {
+    built_in_on(settings, Arc::new(MachineNetwork))
+}
+
+/// Every built-in tool that can run here, with another network than the machine's.
+pub fn built_in_on(settings: &Settings, network: Arc<dyn Network>) -> Vec<Arc<dyn Tool>> {
     let workspaces = Workspaces::new(settings.workspace.clone());
     let mut tools: Vec<Arc<dyn Tool>> =
         vec![Arc::new(todo::Todo::new()), Arc::new(output::ReadOutput::new())];
     tools.extend(files::tools(&workspaces));
+    if let Ok(sandbox) = settings.shell.sandbox() {
+        tools.push(Arc::new(shell::Shell::new(settings.shell.clone(), sandbox, workspaces)));
+    }
+    if settings.web.enabled {
+        tools.push(Arc::new(web::WebFetch::new(settings.web.clone(), network)));
+    }
     tools
+}
+
+/// All built-in tools, whether they can run here or not: to be named and asked about, not to be run.
+pub fn all(settings: &Settings) -> Vec<Arc<dyn Tool>> {
+    let mut all = settings.clone();
+    (all.shell.enabled, all.shell.choice, all.web.enabled) = (true, SandboxChoice::None, true);
+    built_in(&all)
+}
+
+/// The names of all built-in tools, whether they can run here or not.
+pub fn names(settings: &Settings) -> Vec<ToolName> {
+    all(settings).iter().map(|tool| tool.spec().name.clone()).collect()
 }

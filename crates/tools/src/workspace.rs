@@ -73,9 +73,7 @@ impl Workspaces {
                 path
             }
         };
-        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(io::Error::from)?;
-        Ok(Workspace { folder, path, writers: Arc::clone(&self.writers) })
+        Ok(Workspace::at(path, Arc::clone(&self.writers))?)
     }
 }
 
@@ -88,6 +86,18 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// The folder at a path, whose writers take turns.
+    fn at(path: PathBuf, writers: Arc<Writers>) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&path, flags, Mode::empty())?;
+        Ok(Self { folder, path, writers })
+    }
+
+    /// A folder that nobody else works in.
+    pub(crate) fn alone(path: PathBuf) -> io::Result<Self> {
+        Self::at(path, Arc::new(Writers::new()))
+    }
+
     /// The folder itself.
     pub fn folder(&self) -> &OwnedFd {
         &self.folder

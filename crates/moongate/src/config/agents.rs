@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use moongate_core::{ASK_USER, Agent, CallSettings, Toolbox};
-use moongate_protocol::{AgentName, ModelName, PolicyPreset, ToolName};
+use moongate_core::{Agent, CallSettings, Toolbox};
+use moongate_protocol::{AgentName, ModelName, PolicyPreset};
 use moongate_providers::{DEMO_MODEL, ProviderConfig};
 use moongate_tools::Settings;
 
@@ -44,10 +44,7 @@ impl Reading<'_> {
         providers: &[ProviderConfig],
         tools: Settings,
     ) -> Option<Agents> {
-        let built_in = moongate_tools::built_in(&tools);
-        let rules = self.policy_rules(&file.policy.rules, &Toolbox::new(built_in.iter().cloned()));
-        let engines = ASK_USER.parse::<ToolName>();
-        let known: Vec<_> = built_in.iter().map(|tool| tool.spec().name.clone()).chain(engines).collect();
+        let rules = self.policy_rules(&file.policy.rules, &Toolbox::new(moongate_tools::all(&tools)));
         let policy = file.policy.default.unwrap_or(PolicyPreset::Ask);
         let mut by_name = BTreeMap::new();
         let usual = BTreeMap::from([(DEFAULT_AGENT.to_owned(), AgentTable::default())]);
@@ -61,7 +58,7 @@ impl Reading<'_> {
             let is_default = default.as_ref() == Some(&agent_name);
             if let Some(agent) = self.agent(&agent_name, table, providers, is_default) {
                 let delegates = self.delegates(name, &table.delegates, tables);
-                let tools = self.agent_tools(name, &table.tools, &known);
+                let tools = self.agent_tools(name, &table.tools, &tools);
                 let agent = Agent { policy: table.policy.unwrap_or(policy), delegates, tools, ..agent };
                 by_name.insert(agent_name, Arc::new(agent));
             }

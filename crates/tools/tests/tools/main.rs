@@ -5,22 +5,26 @@
 mod approval;
 mod edit;
 mod escape;
+mod escapes;
 mod image;
 mod output;
 mod races;
 mod read;
 mod search;
+mod shell;
 mod todo;
+mod web;
 mod write;
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use moongate_protocol::{Event, Part, PolicyPreset, ToolFinished, ToolOutcome};
 use moongate_testkit::{Script, Setup, TestGateway, says};
-use moongate_tools::{Settings, WorkspaceSettings, built_in};
+use moongate_tools::{MachineNetwork, Network, Settings, WorkspaceSettings, built_in_on};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,6 +32,7 @@ use tempfile::TempDir;
 struct World {
     kit: TestGateway,
     folder: TempDir,
+    settings: Settings,
 }
 
 impl World {
@@ -38,11 +43,30 @@ impl World {
 
     /// An agent that may do what a preset lets it.
     async fn under(policy: PolicyPreset) -> Self {
+        Self::set(policy, |_| {}).await
+    }
+
+    /// An agent whose tools are set in another way than usual.
+    async fn set(policy: PolicyPreset, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::on(policy, change, Arc::new(MachineNetwork)).await
+    }
+
+    /// An agent on another network than the machine's.
+    async fn on(policy: PolicyPreset, change: impl FnOnce(&mut Settings), network: Arc<dyn Network>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings { workspace: WorkspaceSettings::Shared(folder.path().to_owned()) };
-        let tools = built_in(&settings);
+        let mut settings = Settings::new(WorkspaceSettings::Shared(folder.path().to_owned()));
+        change(&mut settings);
+        if let Err(why) = settings.shell.sandbox() {
+            panic!("these tests need a sandbox that works: {why}");
+        }
+        let tools = built_in_on(&settings, network);
         let kit = Setup { policy, ..Setup::default() }.tools(tools).start().await;
-        Self { kit, folder }
+        Self { kit, folder, settings }
+    }
+
+    /// The folder all sessions work in.
+    fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What became of one call.

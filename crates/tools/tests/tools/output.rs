@@ -25,7 +25,7 @@ impl Talk {
 
     async fn with(result: ToolResult) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings { workspace: WorkspaceSettings::Shared(folder.path().to_owned()) };
+        let settings = Settings::new(WorkspaceSettings::Shared(folder.path().to_owned()));
         let flood: Arc<dyn Tool> = ScriptedTool::new("flood", Effect::Read).answers(result).boxed();
         let tools = built_in(&settings).into_iter().chain([flood]);
         let kit = Setup::default().tools(tools).start().await;
