@@ -110,6 +110,7 @@ const FAULTS: &[Fault] = &[
     fault("F08", "a log cut off anywhere", torn_log::a_torn_log_keeps_what_was_whole),
     tested("F10", "upstream fault scripts", crates::upstream_scripts),
     tested("F11", "torn and damaged stores, streams cut at every byte", crates::cut_streams_and_stores),
+    tested("INP-09", "files and folders exchanged for links while tools work", crates::exchanged_links),
     fault("F12", "clients that come and go", reconnect_storm::reconnecting_misses_nothing),
     fault("F14", "clients that stop reading", slow_readers::slow_readers_harm_nobody),
     fault("F20", "a turn that ends the process", poison_turn::a_poison_turn_is_given_up),

@@ -51,6 +51,8 @@ pub const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 pub const APPROVAL_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a call as a person is shown it: more is not read, so it cannot be approved.
 pub const PLAN_BYTES: usize = 256 * 1024;
+/// Bytes of what a call would change, as a person is shown it beside the call.
+pub const PREVIEW_BYTES: usize = 64 * 1024;
 /// Bytes of the reason of a decision.
 pub const APPROVAL_REASON_BYTES: usize = 4 * 1024;
 /// Rules a session remembers: each is looked at for each call that would wait for a person.

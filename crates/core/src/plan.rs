@@ -4,10 +4,19 @@ use moongate_protocol::{CallId, SessionId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{limits::PLAN_BYTES, policy::hex};
+use crate::{
+    limits::{PLAN_BYTES, PREVIEW_BYTES},
+    policy::hex,
+};
 
-/// SHA-256 over the session, the call's id, its tool and its arguments with sorted keys.
-pub(crate) fn hash(session: SessionId, call: &CallId, tool: &str, arguments: &Value) -> String {
+/// SHA-256 over the session, the call's id, its tool and its arguments with sorted keys, and over what it works on where
+/// that was looked at. What JSON ends with tells where those bytes begin.
+pub(crate) fn hash(
+    session: SessionId,
+    call: &CallId,
+    (tool, arguments): (&str, &Value),
+    operands: Option<&[u8; 32]>,
+) -> String {
     let mut hasher = Sha256::new();
     for piece in [session.to_string().as_str(), call.as_str(), tool] {
         hasher.update((piece.len() as u64).to_be_bytes());
@@ -16,6 +25,7 @@ pub(crate) fn hash(session: SessionId, call: &CallId, tool: &str, arguments: &Va
     let mut canonical = String::new();
     write_canonical(arguments, &mut canonical);
     hasher.update(canonical);
+    hasher.update(operands.map_or(&[][..], |operands| operands));
     hex(&hasher.finalize())
 }
 
@@ -28,6 +38,25 @@ pub(crate) fn render(tool: &str, arguments: &Value) -> Option<String> {
     }
     let plan = format!("{tool} {}", visible(&canonical));
     (plan.len() <= PLAN_BYTES).then_some(plan)
+}
+
+/// What a call would change, line by line, with nothing invisible in it; cut where nobody reads on.
+pub(crate) fn preview(text: &str) -> String {
+    let mut out = String::new();
+    for (at, line) in text.split('\n').enumerate() {
+        if out.len() + line.len() > PREVIEW_BYTES {
+            let left = text.split('\n').count() - at;
+            out.push_str(&format!("\n[{left} more lines are not shown]"));
+            break;
+        }
+        if at > 0 {
+            out.push('\n');
+        }
+        // Lines of programs are indented with it.
+        let columns: Vec<String> = line.split('\t').map(visible).collect();
+        out.push_str(&columns.join("\t"));
+    }
+    out
 }
 
 /// JSON with sorted keys and no spaces, whatever order the map keeps.
@@ -253,11 +282,17 @@ mod tests {
     #[test]
     fn a_hash_is_of_one_call_in_one_session() {
         let of = |session: u128, call: &str, tool: &str, arguments: Value| {
-            hash(SessionId::from_bits(session), &call.parse().unwrap(), tool, &arguments)
+            hash(SessionId::from_bits(session), &call.parse().unwrap(), (tool, &arguments), None)
         };
         let one = of(1, "call_1", "send", json!({"a": 1, "b": [true, "x"]}));
         assert_eq!(one, of(1, "call_1", "send", serde_json::from_str(r#"{"b":[true,"x"],"a":1}"#).unwrap()));
+        let on = |operands| {
+            let (call, arguments) = ("call_1".parse().unwrap(), json!({"a": 1, "b": [true, "x"]}));
+            hash(SessionId::from_bits(1), &call, ("send", &arguments), Some(operands))
+        };
+        assert_ne!(on(&[0; 32]), on(&[1; 32]));
         for other in [
+            on(&[0; 32]),
             of(2, "call_1", "send", json!({"a": 1, "b": [true, "x"]})),
             of(1, "call_2", "send", json!({"a": 1, "b": [true, "x"]})),
             of(1, "call_1", "sen", json!({"a": 1, "b": [true, "x"]})),
@@ -267,5 +302,18 @@ mod tests {
         ] {
             assert_ne!(one, other);
         }
+    }
+
+    #[test]
+    fn a_preview_has_lines_and_nothing_that_is_not_seen() {
+        assert_eq!(preview("-\told\n+\tnew\n"), "-\told\n+\tnew\n");
+        assert_eq!(preview("+\u{202e}x\u{1b}[2J\r"), r"+\u{202e}x\u{1b}[2J\u{d}");
+        let long = "+line\n".repeat(PREVIEW_BYTES);
+        let cut = preview(&long);
+        assert!(
+            cut.len() < PREVIEW_BYTES + 64 && cut.ends_with("more lines are not shown]"),
+            "{}",
+            cut.len()
+        );
     }
 }

@@ -332,6 +332,7 @@ mod tests {
             arguments: serde_json::Value::Null,
             requirement: Default::default(),
             plan: "rm".into(),
+            preview: None,
             reason: "risky".into(),
             hash: "0".into(),
             expires_at: Timestamp::from_millis(9_999),

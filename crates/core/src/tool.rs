@@ -26,6 +26,9 @@ pub struct Grant {
     pub call: CallId,
     /// The arguments that were approved.
     pub arguments: Value,
+    /// SHA-256 over what the call works on, where a person saw that: see [`PlanNote`]. A tool that plans runs the call
+    /// only while it is the same.
+    pub operands: Option<[u8; 32]>,
     /// Fires when the call has to stop.
     pub cancel: CancellationToken,
     /// Where live output goes; may be dropped or full, the result is what counts.
@@ -38,13 +41,21 @@ impl Grant {
     /// Only `turn::calls` makes one.
     pub(crate) fn new(
         place: Place,
-        (call, arguments): (CallId, Value),
+        bound: Bound,
         cancel: CancellationToken,
         output: mpsc::Sender<String>,
         outputs: Outputs,
     ) -> Self {
-        Self { place, call, arguments, cancel, output, outputs }
+        let Bound { call, arguments, operands } = bound;
+        Self { place, call, arguments, operands, cancel, output, outputs }
     }
+}
+
+/// What a grant is for, and nothing else.
+pub(crate) struct Bound {
+    pub(crate) call: CallId,
+    pub(crate) arguments: Value,
+    pub(crate) operands: Option<[u8; 32]>,
 }
 
 /// Where a call runs, and for whom.
@@ -77,6 +88,16 @@ pub enum Reach {
     Command(Vec<String>),
     /// A host of the network, in lower case and without its port.
     Host(String),
+}
+
+/// What a call would do as things are, looked up before a person is asked about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanNote {
+    /// What would change, for the person: lines of text.
+    pub preview: String,
+    /// SHA-256 over what the call works on. A person's yes is for that; when it is another by the time the call would
+    /// run, the call does not.
+    pub operands: [u8; 32],
 }
 
 /// What a tool answers. A failure is an answer too.
@@ -119,6 +140,14 @@ pub trait Tool: Send + Sync {
     /// What a call with these arguments reaches for. They passed the tool's schema.
     fn reach(&self, _arguments: &Value) -> Reach {
         Reach::Anything
+    }
+
+    /// Looks at what a call would do as things are, before a person is asked. Changes nothing.
+    ///
+    /// # Errors
+    /// The call's result, where it cannot be done: nobody is asked about it then.
+    async fn plan(&self, _place: &Place, _arguments: &Value) -> Result<Option<PlanNote>, ToolResult> {
+        Ok(None)
     }
 
     /// Runs one call. Ends soon after `grant.cancel` fires.

@@ -6,14 +6,20 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
+use axum::body::Body;
 use common::{Gate, live::Live};
-use moongate_core::{Agent, Catalog, Gateway, Spending, ToolPolicies, Toolbox};
+use http_body_util::BodyExt as _;
+use moongate_core::{Agent, Catalog, Gateway, Spending, ToolPolicies, ToolResult, Toolbox};
 use moongate_protocol::{Effect, PolicyPreset};
 use moongate_testkit::{AGENT, MODEL, Script, ScriptedModel, ScriptedModels, ScriptedTool};
 use serde_json::{Value, json};
 
 /// Has an agent that wishes to send something whenever it is spoken to, and may not by itself.
 fn give_tools(gateway: &Gateway) -> ScriptedModels {
+    give_tools_answering(gateway, ToolResult::ok("done"))
+}
+
+fn give_tools_answering(gateway: &Gateway, result: ToolResult) -> ScriptedModels {
     let model = ScriptedModel::answering(MODEL.parse().unwrap(), |request, _| {
         let asked = request.messages.iter().rev().find_map(|message| match &***message {
             moongate_core::PromptMessage::ToolResult { .. } => Some(true),
@@ -27,7 +33,7 @@ fn give_tools(gateway: &Gateway) -> ScriptedModels {
     });
     let models = ScriptedModels::new([model]);
     let schema = json!({"type": "object", "properties": {"to": {"type": "string"}}});
-    let tool = ScriptedTool::new("send", Effect::Effect).takes(schema);
+    let tool = ScriptedTool::new("send", Effect::Effect).takes(schema).answers(result);
     let mut agent = Agent::new(AGENT.parse().unwrap(), MODEL.parse().unwrap());
     agent.tools = vec!["send".parse().unwrap()];
     agent.policy = PolicyPreset::Ask;
@@ -210,4 +216,28 @@ async fn two_sockets_decide_and_the_second_is_told_what_the_first_said() {
     let end = first.until("turn.completed").await;
     assert!(!end.iter().any(|frame| frame["event"]["type"] == "tool.called"));
     live.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_cut_for_the_model_is_fetched_whole_by_its_session_only() {
+    let gate = Gate::new();
+    let long = "0123456789\n".repeat(10_000);
+    give_tools_answering(&gate.gateway, ToolResult::ok(&long));
+    let session = gate.session().await;
+    let id = ask(&gate, &session, json!({"text": "go"})).await;
+    assert_eq!(gate.post(&format!("/api/v1/approvals/{id}"), json!({"decision": "approve"})).await.0, 200);
+    let events = to_the_end(&gate, &session).await;
+    let finished = events.iter().find(|sent| sent.event == "tool.finished").unwrap();
+    assert_eq!(finished.data["truncated"], true);
+    let output = &finished.data["output"];
+    assert_eq!(output["bytes"], long.len());
+    let path = format!("{session}/blobs/{}", output["hash"].as_str().unwrap());
+    let response = gate.send(gate.request("GET", &path).body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (200, &"text/plain; charset=utf-8".parse().unwrap())
+    );
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), long.as_bytes());
+    let other = gate.session().await;
+    assert_eq!(gate.get(&path.replace(&session, &other)).await.0, 404);
 }

@@ -142,7 +142,7 @@ pub(super) fn resolve(state: &State, resolve: &Resolve, context: &Context<'_>) -
         decision: resolve.decision,
         hash: arguments
             .as_ref()
-            .map(|arguments| plan::hash(session, &request.call, request.tool.as_str(), arguments)),
+            .map(|arguments| plan::hash(session, &request.call, (request.tool.as_str(), arguments), None)),
         arguments,
         reason: resolve.reason.clone(),
         by: context.by.clone(),

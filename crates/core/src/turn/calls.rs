@@ -20,6 +20,7 @@ use crate::{
     feed::LivePiece,
     limits::PARALLEL_TOOLS,
     session::{NOT_STARTED, PendingCall},
+    tool::Bound,
 };
 
 /// Pieces of live output that wait to be shown; when full, live output is dropped and the result says all.
@@ -132,11 +133,11 @@ impl Turn {
         if call.started == Some(Effect::Effect) {
             return Ok(Some(ToolResult::ended(ToolOutcome::Unknown, UNKNOWN_OUTCOME)));
         }
-        let prepared = match self.prepare(call) {
+        let mut prepared = match self.prepare(call) {
             Ok(prepared) => prepared,
             Err(refused) => return Ok(Some(refused)),
         };
-        let ground = match self.judge(&prepared).await? {
+        let ground = match self.judge(&mut prepared).await? {
             Judged::May(ground) => ground,
             Judged::Waits => return Ok(None),
             Judged::Over(result) => return Ok(Some(result)),
@@ -174,7 +175,7 @@ impl Turn {
         })
     }
 
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         let setting = &self.setting;
         Place {
             tenant: self.tenant.clone(),
@@ -189,12 +190,13 @@ impl Turn {
     async fn run_tool(&self, tool: &dyn Tool, prepared: Prepared) -> ToolResult {
         let (output, mut live) = mpsc::channel::<String>(OUTPUT_PIECES);
         let item = prepared.call.item;
-        let name = prepared.call.tool;
+        let name = prepared.call.tool.clone();
         let place = self.place();
         let cancel = self.cancel.child_token();
         let outputs = Outputs::new(Arc::clone(&self.store), self.session);
-        let called = (prepared.call.call, prepared.arguments);
-        let grant = Grant::new(place, called, cancel.clone(), output, outputs);
+        let Prepared { call, arguments, operands, .. } = prepared;
+        let bound = Bound { call: call.call, arguments, operands };
+        let grant = Grant::new(place, bound, cancel.clone(), output, outputs);
         let run = tool.run(grant);
         let show = async {
             while let Some(text) = live.recv().await {

@@ -16,12 +16,17 @@ use crate::{
     session::{Asked, NOT_STARTED, PendingCall},
 };
 
+/// Said where a person's yes was for something else.
+const NOT_AS_APPROVED: &str = "Another call than this one was approved, or what it works on was changed since. Look again before you ask again.";
+
 /// A call that can run, if it may.
 pub(super) struct Prepared {
     pub(super) call: PendingCall,
     pub(super) callee: Callee,
     /// The arguments that run: the model's, or a person's.
     pub(super) arguments: Value,
+    /// What the call works on as a person saw it, where they did.
+    pub(super) operands: Option<[u8; 32]>,
 }
 
 /// Who answers a call.
@@ -111,7 +116,7 @@ impl Turn {
         {
             return refuse(fault);
         }
-        Ok(Prepared { callee, call, arguments })
+        Ok(Prepared { callee, call, arguments, operands: None })
     }
 
     fn callee(&self, name: &str) -> Option<Callee> {
@@ -125,17 +130,24 @@ impl Turn {
 
     /// Whether a call may run. A no of the policy counts more than a person's yes, and a person's yes is for the
     /// call they were shown and no other.
-    pub(super) async fn judge(&self, prepared: &Prepared) -> Step<Judged> {
+    pub(super) async fn judge(&self, prepared: &mut Prepared) -> Step<Judged> {
         let effect = prepared.callee.spec().effect;
         let preset = policy::judge(self.setting.policy, effect, &prepared.reach());
         let (verdict, requirement) = policy::combine(preset, prepared.callee.requirement());
-        Ok(match (verdict, &prepared.call.asked) {
+        Ok(match (verdict, prepared.call.asked.clone()) {
             (policy::Verdict::Deny, _) => Judged::Over(denied("The policy does not allow this call.")),
-            (_, Some(Asked::Approved { approval, hash, .. })) => {
-                if *hash == self.hash(prepared) {
-                    Judged::May(Ground::Approval { approval: *approval })
+            (_, Some(Asked::Approved { approval, hash, arguments })) => {
+                // Of arguments a person wrote themselves they were shown no more than they wrote.
+                if arguments.is_none()
+                    && let Err(over) = self.foresee(prepared).await
+                {
+                    return Ok(Judged::Over(over));
+                }
+                // What was started was the call that was approved, and may have changed what it works on.
+                if prepared.call.started.is_some() || hash == self.hash(prepared) {
+                    Judged::May(Ground::Approval { approval })
                 } else {
-                    Judged::Over(denied("Another call than this one was approved."))
+                    Judged::Over(denied(NOT_AS_APPROVED))
                 }
             }
             (policy::Verdict::Allow, _) => Judged::May(Ground::Policy),
@@ -143,7 +155,11 @@ impl Turn {
         })
     }
 
-    async fn ask(&self, prepared: &Prepared, requirement: Requirement) -> Step<Judged> {
+    async fn ask(&self, prepared: &mut Prepared, requirement: Requirement) -> Step<Judged> {
+        let preview = match self.foresee(prepared).await {
+            Ok(preview) => preview,
+            Err(over) => return Ok(Judged::Over(over)),
+        };
         let name = prepared.callee.spec().name.clone();
         let Some(plan) = plan::render(name.as_str(), &prepared.arguments) else {
             let words = format!(
@@ -160,6 +176,7 @@ impl Turn {
             arguments: prepared.arguments.clone(),
             requirement,
             plan,
+            preview,
             reason: reason(requirement, prepared.callee.requirement()).into(),
             hash: self.hash(prepared),
             expires_at: self.expiry(),
@@ -172,6 +189,25 @@ impl Turn {
         })
     }
 
+    /// What the call would change, for the person; from here on it is bound to what it works on.
+    async fn foresee(&self, prepared: &mut Prepared) -> Result<Option<String>, ToolResult> {
+        let Callee::Tool(tool) = &prepared.callee else { return Ok(None) };
+        let place = self.place();
+        let note = tokio::select! {
+            biased;
+            note = tool.plan(&place, &prepared.arguments) => note?,
+            () = self.cancel.cancelled() => {
+                return Err(ToolResult::ended(ToolOutcome::Cancelled, NOT_STARTED));
+            }
+            () = tokio::time::sleep(self.limits.tool_duration) => {
+                let words = format!("What the call would do took longer than {:?} to find out.", self.limits.tool_duration);
+                return Err(ToolResult::ended(ToolOutcome::Error, words));
+            }
+        };
+        prepared.operands = note.as_ref().map(|note| note.operands);
+        Ok(note.map(|note| plan::preview(&note.preview)))
+    }
+
     /// When silence becomes a no.
     fn expiry(&self) -> Timestamp {
         let wished = self.setting.overrides.approval_secs.map(u64::from).map(std::time::Duration::from_secs);
@@ -182,7 +218,7 @@ impl Turn {
 
     fn hash(&self, prepared: &Prepared) -> String {
         let (call, tool) = (&prepared.call.call, prepared.callee.spec().name.as_str());
-        plan::hash(self.session, call, tool, &prepared.arguments)
+        plan::hash(self.session, call, (tool, &prepared.arguments), prepared.operands.as_ref())
     }
 
     /// What is written before a call runs.

@@ -119,6 +119,9 @@ impl Talk<'_> {
         let page: Page<Pending> = self.client.get(&path).await?;
         for pending in page.items {
             view.aside(&format!("? {}", clean(&pending.plan)));
+            if let Some(preview) = &pending.preview {
+                view.aside(clean(preview).trim_end());
+            }
             if let Some(text) = self.asks.ask(pending.id) {
                 view.aside(&text);
             }
@@ -170,6 +173,7 @@ mod tests {
             arguments: serde_json::Value::Null,
             requirement: Default::default(),
             plan: "send {}".into(),
+            preview: None,
             reason: "it asks".into(),
             hash: String::new(),
             expires_at: Timestamp::default(),

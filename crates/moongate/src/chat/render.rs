@@ -287,9 +287,12 @@ impl View for Render {
             Event::ToolCalled(call) => self.called(call),
             Event::ToolFinished(finished) => self.finished(finished),
             Event::ApprovalRequested(asked) => {
-                let text =
-                    format!("? {}\n  moongate approvals approve {}", clean(&asked.plan), asked.approval);
-                self.beside(Style::Bold, &text)
+                let text = format!("? {}", clean(&asked.plan));
+                self.beside(Style::Bold, &text)?;
+                if let Some(preview) = &asked.preview {
+                    self.beside(Style::Dim, clean(preview).trim_end())?;
+                }
+                self.beside(Style::Bold, &format!("  moongate approvals approve {}", asked.approval))
             }
             Event::QuestionAsked(asked) => self.beside(Style::Bold, &format!("? {}", clean(&asked.text))),
             Event::ContextCompacted(_) => self.beside(Style::Dim, "(older messages were summarised)"),

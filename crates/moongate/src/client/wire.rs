@@ -114,6 +114,7 @@ pub(crate) struct Pending {
     pub(crate) session: SessionId,
     #[serde(default)]
     pub(crate) plan: String,
+    pub(crate) preview: Option<String>,
     #[serde(default)]
     pub(crate) reason: String,
     pub(crate) expires_at: Timestamp,

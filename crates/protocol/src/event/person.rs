@@ -47,9 +47,12 @@ payload!(
         requirement: Requirement,
         /// What would run, in full, rendered by the gateway: nothing in it is invisible.
         plan: String,
+        /// What it would change as things are, in lines for a person, where the tool can tell; for files a unified diff.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preview: Option<String>,
         /// Why a person is asked.
         reason: String,
-        /// SHA-256 of the canonical call, in hexadecimal: what is approved, and nothing else.
+        /// SHA-256 of the canonical call and of what it works on, in hexadecimal: what is approved, and nothing else.
         hash: String,
         /// When silence becomes a no.
         expires_at: Timestamp,

@@ -297,6 +297,7 @@ fn people() -> Vec<Event> {
             arguments: json!({"command": "ls"}),
             requirement,
             plan: "shell {\"command\":\"ls\"}".into(),
+            preview: (requirement == Requirement::Always).then(|| "-old\n+new\n".into()),
             reason: "it runs a program".into(),
             hash: "cd".repeat(32),
             expires_at: at(),

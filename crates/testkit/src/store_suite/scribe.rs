@@ -264,6 +264,7 @@ pub mod event {
             arguments: serde_json::json!({"it": 1}),
             requirement: moongate_protocol::Requirement::UnlessAutoApproved,
             plan: "run it".into(),
+            preview: None,
             reason: "the policy asks".into(),
             hash: "0".into(),
             expires_at: Timestamp::from_millis(expires_at),

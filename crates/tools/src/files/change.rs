@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use moongate_core::ToolResult;
+use moongate_core::{PlanNote, ToolResult};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use similar::{Algorithm, ChangeTag, TextDiff};
 
-use crate::workspace::WorkspacePath;
+use super::Desk;
+use crate::workspace::{FileError, WorkspacePath};
 
 /// Bytes of a change that clients are shown: it is in the log, and nobody reads more.
 const DIFF_BYTES: usize = 64 * 1024;
@@ -55,6 +57,37 @@ impl Change<'_> {
         let from = if self.before.is_some() { format!("a/{name}") } else { "/dev/null".into() };
         let text = diff.unified_diff().context_radius(AROUND).header(&from, &format!("b/{name}")).to_string();
         Some((text, added, removed))
+    }
+
+    /// What a person is shown before they decide, and what their word is bound to.
+    pub(super) fn note(&self) -> PlanNote {
+        let path = self.path.shown();
+        let unshown = || format!("{path} is replaced; what it holds is no text, or too long to be compared.");
+        let preview = self.diff().map_or_else(unshown, |(text, ..)| text);
+        PlanNote { preview, operands: self.operands() }
+    }
+
+    /// Whether the call may still make it.
+    ///
+    /// # Errors
+    /// When the file is not the one a person saw, or the call was told to stop.
+    pub(super) fn check(&self, desk: &Desk) -> Result<(), FileError> {
+        desk.go_on()?;
+        match desk.operands {
+            Some(seen) if seen != self.operands() => Err(FileError::Changed(self.path.shown())),
+            _ => Ok(()),
+        }
+    }
+
+    /// SHA-256 over the file's real path and what it holds.
+    fn operands(&self) -> [u8; 32] {
+        let path = self.path.text();
+        let mut hasher = Sha256::new();
+        hasher.update((path.len() as u64).to_be_bytes());
+        hasher.update(path);
+        hasher.update([u8::from(self.before.is_some())]);
+        hasher.update(self.before.unwrap_or_default());
+        hasher.finalize().into()
     }
 
     /// The result of a call that made it.

@@ -1,13 +1,13 @@
 //! `edit_file`: changes a part of a file, given as the text that is replaced or as a unified diff.
 
 use async_trait::async_trait;
-use moongate_core::{Grant, Reach, Tool, ToolResult};
+use moongate_core::{Grant, Place, PlanNote, Reach, Tool, ToolResult};
 use moongate_protocol::{Effect, ToolSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Desk, change::Change, patch, reach, run};
+use super::{Desk, change::Change, foresee, patch, reach, run};
 use crate::{
     Workspaces, arguments,
     workspace::{FileError, WorkspacePath},
@@ -62,9 +62,20 @@ impl Tool for EditFile {
         reach(&self.workspaces, arguments)
     }
 
+    async fn plan(&self, place: &Place, arguments: &Value) -> Result<Option<PlanNote>, ToolResult> {
+        foresee(&self.workspaces, place, arguments, plan).await
+    }
+
     async fn run(&self, grant: Grant) -> ToolResult {
         run(&self.workspaces, grant, work).await
     }
+}
+
+fn plan(desk: &Desk, edit: Edit) -> Result<PlanNote, FileError> {
+    let target = desk.workspace.target(&desk.path(&edit.path)?)?;
+    let before = target.read(EDITED_BYTES)?;
+    let after = edit.apply(target.path(), before.as_deref())?;
+    Ok(Change { path: target.path(), before: before.as_deref(), after: &after }.note())
 }
 
 fn work(desk: &Desk, edit: Edit) -> Result<ToolResult, FileError> {
@@ -72,9 +83,10 @@ fn work(desk: &Desk, edit: Edit) -> Result<ToolResult, FileError> {
     let path = target.path().clone();
     let before = target.read(EDITED_BYTES)?;
     let after = edit.apply(&path, before.as_deref())?;
-    desk.go_on()?;
+    let change = Change { path: &path, before: before.as_deref(), after: &after };
+    change.check(desk)?;
     target.write(after.as_bytes())?;
-    Ok(Change { path: &path, before: before.as_deref(), after: &after }.result())
+    Ok(change.result())
 }
 
 impl Edit {

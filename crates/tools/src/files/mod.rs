@@ -13,7 +13,7 @@ mod write;
 
 use std::sync::Arc;
 
-use moongate_core::{Grant, Place, Reach, Tool, ToolResult};
+use moongate_core::{Grant, Place, PlanNote, Reach, Tool, ToolResult};
 use moongate_protocol::ToolOutcome;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -42,6 +42,8 @@ pub(crate) fn tools(workspaces: &Workspaces) -> Vec<Arc<dyn Tool>> {
 struct Desk {
     workspace: Workspace,
     cancel: CancellationToken,
+    /// What the file was that a person saw when they let the call change it.
+    operands: Option<[u8; 32]>,
 }
 
 impl Desk {
@@ -69,26 +71,41 @@ where
         Ok(arguments) => arguments,
         Err(refused) => return refused,
     };
-    on_desk(workspaces, grant.place, grant.cancel, move |desk| work(desk, arguments))
-        .await
-        .unwrap_or_else(failed)
+    let bound = (grant.cancel, grant.operands);
+    on_desk(workspaces, grant.place, bound, move |desk| work(desk, arguments)).await.unwrap_or_else(failed)
 }
 
 /// Does something with the workspace of a session, beside the runtime's threads.
 async fn on_desk<R: Send + 'static>(
     workspaces: &Workspaces,
     place: Place,
-    cancel: CancellationToken,
+    (cancel, operands): (CancellationToken, Option<[u8; 32]>),
     work: impl FnOnce(&Desk) -> Result<R, FileError> + Send + 'static,
 ) -> Result<R, FileError> {
     let workspaces = workspaces.clone();
     let done = tokio::task::spawn_blocking(move || {
         let workspace = workspaces.open(&place)?;
-        work(&Desk { workspace, cancel })
+        work(&Desk { workspace, cancel, operands })
     });
     done.await.unwrap_or_else(|_| {
         Err(FileError::Refused("the tool broke off; nobody knows how far it came".into()))
     })
+}
+
+/// What a call that changes a file would change, for a person.
+async fn foresee<A>(
+    workspaces: &Workspaces,
+    place: &Place,
+    arguments: &Value,
+    plan: fn(&Desk, A) -> Result<PlanNote, FileError>,
+) -> Result<Option<PlanNote>, ToolResult>
+where
+    A: DeserializeOwned + Send + 'static,
+{
+    let arguments = arguments::read(arguments.clone())?;
+    let bound = (CancellationToken::new(), None);
+    let note = on_desk(workspaces, place.clone(), bound, move |desk| plan(desk, arguments)).await;
+    note.map(Some).map_err(failed)
 }
 
 /// What the model is told of what was not done.
@@ -98,11 +115,7 @@ fn failed(fault: FileError) -> ToolResult {
         FileError::Protected { .. } => ToolOutcome::Denied,
         _ => ToolOutcome::Error,
     };
-    let mut text = fault.to_string();
-    if let Some(first) = text.get(..1) {
-        text.replace_range(..1, &first.to_uppercase());
-    }
-    ToolResult::ended(outcome, format!("{text}."))
+    ToolResult::ended(outcome, format!("Not done: {fault}."))
 }
 
 /// What a call reaches for whose argument `path` is a file, or the workspace itself where there is none. An absolute

@@ -1,13 +1,13 @@
 //! `write_file`: puts a whole text into a file.
 
 use async_trait::async_trait;
-use moongate_core::{Grant, Reach, Tool, ToolResult};
+use moongate_core::{Grant, Place, PlanNote, Reach, Tool, ToolResult};
 use moongate_protocol::{Effect, ToolSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Desk, change::Change, reach, run};
+use super::{Desk, change::Change, foresee, reach, run};
 use crate::{Workspaces, arguments, workspace::FileError};
 
 /// Bytes of a file that is replaced: larger ones are not read to show what changed.
@@ -49,16 +49,27 @@ impl Tool for WriteFile {
         reach(&self.workspaces, arguments)
     }
 
+    async fn plan(&self, place: &Place, arguments: &Value) -> Result<Option<PlanNote>, ToolResult> {
+        foresee(&self.workspaces, place, arguments, plan).await
+    }
+
     async fn run(&self, grant: Grant) -> ToolResult {
         run(&self.workspaces, grant, work).await
     }
 }
 
-fn work(desk: &Desk, text: Text) -> Result<ToolResult, FileError> {
+fn plan(desk: &Desk, text: Text) -> Result<PlanNote, FileError> {
     let target = desk.workspace.target(&desk.path(&text.path)?)?;
     let before = target.read(REPLACED_BYTES)?;
-    desk.go_on()?;
+    Ok(Change { path: target.path(), before: before.as_deref(), after: &text.content }.note())
+}
+
+fn work(desk: &Desk, text: Text) -> Result<ToolResult, FileError> {
+    let target = desk.workspace.target(&desk.path(&text.path)?)?;
     let path = target.path().clone();
-    target.write(text.content.as_bytes())?;
-    Ok(Change { path: &path, before: before.as_deref(), after: &text.content }.result())
+    let before = target.read(REPLACED_BYTES)?;
+    let change = Change { path: &path, before: before.as_deref(), after: &text.content };
+    change.check(desk)?;
+    target.write(change.after.as_bytes())?;
+    Ok(change.result())
 }

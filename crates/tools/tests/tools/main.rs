@@ -2,9 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
+mod approval;
+mod edit;
+mod escape;
+mod image;
+mod output;
+mod races;
+mod read;
+mod search;
 mod todo;
+mod write;
 
-use moongate_protocol::{Event, Part, PolicyPreset, ToolFinished};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use moongate_protocol::{Event, Part, PolicyPreset, ToolFinished, ToolOutcome};
 use moongate_testkit::{Script, Setup, TestGateway, says};
 use moongate_tools::{Settings, WorkspaceSettings, built_in};
 use serde_json::Value;
@@ -13,7 +27,7 @@ use tempfile::TempDir;
 /// A gateway whose agent has every built-in tool, and the folder all its sessions work in.
 struct World {
     kit: TestGateway,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -28,7 +42,7 @@ impl World {
         let settings = Settings { workspace: WorkspaceSettings::Shared(folder.path().to_owned()) };
         let tools = built_in(&settings);
         let kit = Setup { policy, ..Setup::default() }.tools(tools).start().await;
-        Self { kit, _folder: folder }
+        Self { kit, folder }
     }
 
     /// What became of one call.
@@ -42,6 +56,43 @@ impl World {
         let Event::ToolFinished(finished) = finished.event else { unreachable!("it was asked for") };
         finished
     }
+}
+
+impl World {
+    /// Where something of the workspace is.
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts a file into the workspace.
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        put(&self.path(name), content);
+    }
+
+    /// What a file of the workspace holds.
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// What the model is told of a call that succeeds.
+    async fn told(&self, tool: &str, arguments: Value) -> String {
+        let finished = self.call(tool, arguments.clone()).await;
+        assert_eq!(finished.outcome, ToolOutcome::Ok, "{tool} {arguments}: {}", told(&finished));
+        told(&finished)
+    }
+
+    /// What the model is told of a call that fails.
+    async fn refused(&self, tool: &str, arguments: Value) -> String {
+        let finished = self.call(tool, arguments.clone()).await;
+        assert_ne!(finished.outcome, ToolOutcome::Ok, "{tool} {arguments}: {}", told(&finished));
+        told(&finished)
+    }
+}
+
+/// Writes a file, and makes the folders on the way.
+fn put(path: &Path, content: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
 }
 
 /// What the model is told, as one text.

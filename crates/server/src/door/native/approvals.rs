@@ -94,16 +94,26 @@ struct AskedBody {
     arguments: Value,
     /// Whether anything but a person's word could have answered.
     requirement: Requirement,
-    /// What would run, in full: nothing in it is invisible.
-    plan: String,
-    /// Why a person is asked.
-    reason: String,
-    /// SHA-256 of the canonical call, in hexadecimal.
+    #[serde(flatten)]
+    shown: ShownBody,
+    /// SHA-256 of the canonical call and of what it works on, in hexadecimal.
     hash: String,
     /// Since when.
     requested_at: Timestamp,
     /// When silence becomes a no.
     expires_at: Timestamp,
+}
+
+/// What a person reads before they decide.
+#[derive(Serialize, ToSchema)]
+struct ShownBody {
+    /// What would run, in full: nothing in it is invisible.
+    plan: String,
+    /// What it would change as things are, in lines, where the tool can tell; for files a unified diff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<String>,
+    /// Why a person is asked.
+    reason: String,
 }
 
 /// What was decided.
@@ -184,8 +194,7 @@ impl From<ApprovalView> for ApprovalBody {
             tool: request.tool,
             arguments: request.arguments,
             requirement: request.requirement,
-            plan: request.plan,
-            reason: request.reason,
+            shown: ShownBody { plan: request.plan, preview: request.preview, reason: request.reason },
             hash: request.hash,
             requested_at: view.requested_at,
             expires_at: request.expires_at,
