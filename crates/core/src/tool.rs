@@ -111,7 +111,7 @@ pub struct ToolResult {
     pub data: Option<Value>,
     /// The bytes of the content's images and files, which it names by their hash: they are kept before the result is
     /// written. What the content names and is not here is not shown.
-    pub attachments: Vec<Bytes>,
+    pub attachments: Box<[Bytes]>,
 }
 
 impl ToolResult {
@@ -122,7 +122,7 @@ impl ToolResult {
 
     /// Any other ending, in words.
     pub fn ended(outcome: ToolOutcome, text: impl Into<String>) -> Self {
-        Self { outcome, content: vec![Part::text(text)], data: None, attachments: Vec::new() }
+        Self { outcome, content: vec![Part::text(text)], data: None, attachments: Box::default() }
     }
 }
 

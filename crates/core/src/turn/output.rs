@@ -35,7 +35,7 @@ impl Turn {
         Kept { content, truncated, output }
     }
 
-    async fn keep_attachments(&self, attachments: Vec<Bytes>) -> HashSet<BlobHash> {
+    async fn keep_attachments(&self, attachments: Box<[Bytes]>) -> HashSet<BlobHash> {
         let mut kept = HashSet::new();
         let mut left = TOOL_ATTACHMENT_BYTES;
         for bytes in attachments {

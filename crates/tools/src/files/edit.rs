@@ -71,14 +71,14 @@ impl Tool for EditFile {
     }
 }
 
-fn plan(desk: &Desk, edit: Edit) -> Result<PlanNote, FileError> {
+fn plan(desk: &Desk, edit: &Edit) -> Result<PlanNote, FileError> {
     let target = desk.workspace.target(&desk.path(&edit.path)?)?;
     let before = target.read(EDITED_BYTES)?;
     let after = edit.apply(target.path(), before.as_deref())?;
     Ok(Change { path: target.path(), before: before.as_deref(), after: &after }.note())
 }
 
-fn work(desk: &Desk, edit: Edit) -> Result<ToolResult, FileError> {
+fn work(desk: &Desk, edit: &Edit) -> Result<ToolResult, FileError> {
     let target = desk.workspace.target(&desk.path(&edit.path)?)?;
     let path = target.path().clone();
     let before = target.read(EDITED_BYTES)?;

@@ -84,7 +84,7 @@ impl Tool for Glob {
     }
 }
 
-fn work(desk: &Desk, wanted: Wanted) -> Result<ToolResult, FileError> {
+fn work(desk: &Desk, wanted: &Wanted) -> Result<ToolResult, FileError> {
     let start = desk.workspace.real(&desk.path(&wanted.path)?)?;
     let pattern = Pattern::parse(&wanted.pattern)?;
     let (mut text, mut shown, mut more) = (String::new(), 0, false);

@@ -113,10 +113,10 @@ impl Tool for Grep {
     }
 }
 
-fn work(desk: &Desk, wanted: Wanted) -> Result<ToolResult, FileError> {
+fn work(desk: &Desk, wanted: &Wanted) -> Result<ToolResult, FileError> {
     let start = desk.workspace.real(&desk.path(&wanted.path)?)?;
     let only = wanted.glob.as_deref().map(Pattern::parse).transpose()?;
-    let mut search = Search::new(desk, &wanted)?;
+    let mut search = Search::new(desk, wanted)?;
     let mut left_out = LeftOut::default();
     if desk.workspace.kind(&start)? == Kind::Folder {
         left_out = walk(desk, &start, wanted.ignored, &mut |found| {

@@ -51,7 +51,7 @@ impl Tool for ViewImage {
     }
 }
 
-fn work(desk: &Desk, image: Image) -> Result<ToolResult, FileError> {
+fn work(desk: &Desk, image: &Image) -> Result<ToolResult, FileError> {
     let path = desk.path(&image.path)?;
     let bytes = desk.workspace.open_file(&path)?.read(&path, IMAGE_BYTES)?;
     let Some(media_type) = media_type(&bytes) else {
@@ -62,7 +62,7 @@ fn work(desk: &Desk, image: Image) -> Result<ToolResult, FileError> {
     let words = format!("{}: {media_type}, {} bytes", path.shown(), bytes.len());
     let mut result = ToolResult::ok(words);
     result.content.push(Part::Image { blob });
-    result.attachments.push(Bytes::from(bytes));
+    result.attachments = Box::new([Bytes::from(bytes)]);
     Ok(result)
 }
 

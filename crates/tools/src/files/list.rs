@@ -63,7 +63,7 @@ impl Tool for ListDir {
     }
 }
 
-fn work(desk: &Desk, folder: Folder) -> Result<ToolResult, FileError> {
+fn work(desk: &Desk, folder: &Folder) -> Result<ToolResult, FileError> {
     let path = desk.path(&folder.path)?;
     let (entries, mut more) = desk.workspace.list(&path, ENTRIES)?;
     let mut text = String::new();

@@ -62,17 +62,19 @@ impl Desk {
 async fn run<A>(
     workspaces: &Workspaces,
     grant: Grant,
-    work: fn(&Desk, A) -> Result<ToolResult, FileError>,
+    work: fn(&Desk, &A) -> Result<ToolResult, FileError>,
 ) -> ToolResult
 where
     A: DeserializeOwned + Send + 'static,
 {
-    let arguments = match arguments::read(grant.arguments) {
+    let arguments: A = match arguments::read(grant.arguments) {
         Ok(arguments) => arguments,
         Err(refused) => return refused,
     };
     let bound = (grant.cancel, grant.operands);
-    on_desk(workspaces, grant.place, bound, move |desk| work(desk, arguments)).await.unwrap_or_else(failed)
+    on_desk(workspaces, grant.place, bound, move |desk| work(desk, &arguments))
+        .await
+        .unwrap_or_else(|fault| failed(&fault))
 }
 
 /// Does something with the workspace of a session, beside the runtime's threads.
@@ -97,19 +99,19 @@ async fn foresee<A>(
     workspaces: &Workspaces,
     place: &Place,
     arguments: &Value,
-    plan: fn(&Desk, A) -> Result<PlanNote, FileError>,
+    plan: fn(&Desk, &A) -> Result<PlanNote, FileError>,
 ) -> Result<Option<PlanNote>, ToolResult>
 where
     A: DeserializeOwned + Send + 'static,
 {
-    let arguments = arguments::read(arguments.clone())?;
+    let arguments: A = arguments::read(arguments.clone())?;
     let bound = (CancellationToken::new(), None);
-    let note = on_desk(workspaces, place.clone(), bound, move |desk| plan(desk, arguments)).await;
-    note.map(Some).map_err(failed)
+    let note = on_desk(workspaces, place.clone(), bound, move |desk| plan(desk, &arguments)).await;
+    note.map(Some).map_err(|fault| failed(&fault))
 }
 
 /// What the model is told of what was not done.
-fn failed(fault: FileError) -> ToolResult {
+fn failed(fault: &FileError) -> ToolResult {
     let outcome = match fault {
         FileError::Stopped => ToolOutcome::Cancelled,
         FileError::Protected { .. } => ToolOutcome::Denied,

@@ -83,7 +83,7 @@ impl Tool for ReadFile {
     }
 }
 
-fn work(desk: &Desk, wanted: Lines) -> Result<ToolResult, FileError> {
+fn work(desk: &Desk, wanted: &Lines) -> Result<ToolResult, FileError> {
     let path = desk.path(&wanted.path)?;
     let OpenFile { file, bytes } = desk.workspace.open_file(&path)?;
     let system = |source| FileError::System { path: path.shown(), source };

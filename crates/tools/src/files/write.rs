@@ -58,13 +58,13 @@ impl Tool for WriteFile {
     }
 }
 
-fn plan(desk: &Desk, text: Text) -> Result<PlanNote, FileError> {
+fn plan(desk: &Desk, text: &Text) -> Result<PlanNote, FileError> {
     let target = desk.workspace.target(&desk.path(&text.path)?)?;
     let before = target.read(REPLACED_BYTES)?;
     Ok(Change { path: target.path(), before: before.as_deref(), after: &text.content }.note())
 }
 
-fn work(desk: &Desk, text: Text) -> Result<ToolResult, FileError> {
+fn work(desk: &Desk, text: &Text) -> Result<ToolResult, FileError> {
     let target = desk.workspace.target(&desk.path(&text.path)?)?;
     let path = target.path().clone();
     let before = target.read(REPLACED_BYTES)?;

@@ -52,7 +52,7 @@ struct Seen {
 
 impl Seen {
     fn count<T, E>(&mut self, result: &Result<T, E>) {
-        if result.is_ok() { self.done += 1 } else { self.refused += 1 }
+        *(if result.is_ok() { &mut self.done } else { &mut self.refused }) += 1;
     }
 }
 
