@@ -125,14 +125,14 @@ fn work(desk: &Desk, wanted: &Wanted) -> Result<ToolResult, FileError> {
             if fits {
                 // A file that is gone by now has no lines.
                 if let Ok(file) = desk.workspace.open_plain_file(&found.path) {
-                    search.file(&found.path, file);
+                    search.file(&found.path, &file);
                 }
             }
             Ok(if search.lines.full { Next::Stop } else { Next::GoOn })
         })?;
     } else {
         let file = desk.workspace.open_plain_file(&start)?;
-        search.file(&start, file);
+        search.file(&start, &file);
     }
     desk.go_on()?;
     Ok(ToolResult::ok(search.finish(left_out)))
@@ -166,7 +166,7 @@ impl<'a> Search<'a> {
         Ok(Self { searcher, matcher, lines, skipped: 0 })
     }
 
-    fn file(&mut self, path: &WorkspacePath, file: OpenFile) {
+    fn file(&mut self, path: &WorkspacePath, file: &OpenFile) {
         if file.bytes > FILE_BYTES {
             self.skipped += 1;
             return;

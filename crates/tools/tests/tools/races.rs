@@ -62,7 +62,8 @@ fn parsed(text: &str) -> WorkspacePath {
 
 /// One round of what tools do; every fourth writes, which waits for the disk.
 fn round(workspace: &Workspace, at: usize, seen: &mut Seen) {
-    let read = workspace.open_file(&parsed(if at % 2 == 0 { "swap/secret.txt" } else { "file.txt" }));
+    let read =
+        workspace.open_file(&parsed(if at.is_multiple_of(2) { "swap/secret.txt" } else { "file.txt" }));
     seen.count(&read);
     if let Ok(mut open) = read {
         let mut held = String::new();
@@ -84,7 +85,7 @@ fn round(workspace: &Workspace, at: usize, seen: &mut Seen) {
     if let Ok(Some(held)) = target.read(1 << 20) {
         assert_ne!(held, CANARY.as_bytes(), "what is outside was read");
     }
-    if at % 4 == 0 {
+    if at.is_multiple_of(4) {
         seen.count(&target.write(b"the agent's\n"));
     }
 }
@@ -129,8 +130,9 @@ fn exchanging_a_folder_for_a_link_opens_no_way_to_protected_names() {
     let mut seen = Seen::default();
     let (plain, link) = (yard.path("work/plain"), yard.path("work/link"));
     while_exchanging(&[(&plain, &link)], || {
-        for _ in 0..2_000 {
-            let target = workspace.target(&parsed("plain/hooks/pre-commit"));
+        for at in 0..2_000 {
+            // A new one each time: one that is there already would be seen to be another one.
+            let target = workspace.target(&parsed(&format!("plain/hooks/{at}")));
             seen.count(&target);
             if let Ok(target) = target {
                 seen.count(&target.write(b"#!/bin/sh\n"));
