@@ -8,6 +8,7 @@ use std::{
 };
 
 use moongate_server::{App, BindError, Server, ServerConfig, Tls};
+use moongate_tools::SandboxChoice;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -34,6 +35,7 @@ pub(crate) async fn serve(context: &Context) -> Outcome {
     let signals = Signals::listen()?;
     let node = Node::build(&config, &context.origins)?;
     let server = bind(&config, &node).await?;
+    warn_of_open_commands(&config);
     let app = server.app().clone();
     let announced = node.data.announce(&config.server, server.local_addr(), false)?;
     let recovered = node.recover().await?;
@@ -55,6 +57,17 @@ pub(crate) async fn serve(context: &Context) -> Outcome {
     }
     node.close().await;
     Ok(())
+}
+
+/// Says loudly that nothing keeps commands in, where the operator wants it so.
+fn warn_of_open_commands(config: &Config) {
+    let shell = &config.agents.tools.shell;
+    if shell.enabled && shell.choice == SandboxChoice::None && config.agents.has_tool("shell") {
+        tracing::warn!(
+            "[tools.shell] sandbox is \"none\": commands of agents may do whatever this user may, with every file and \
+             key of this machine"
+        );
+    }
 }
 
 enum Ended {

@@ -23,11 +23,14 @@ pub(crate) fn catalog(config: &Config) -> Outcome<Catalog> {
     let registry = Registry::new(config.providers.iter().cloned(), prices).map_err(|faults| {
         Failure::Usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
+    let mut tools = config.agents.tools.clone();
+    // What needs a sandbox is made ready only where an agent has it: trying it out takes a moment.
+    tools.shell.enabled &= config.agents.has_tool("shell");
     Ok(Catalog {
         agents: config.agents.by_name.clone(),
         default_agent: config.agents.default.clone(),
         models: Arc::new(registry),
-        tools: Toolbox::new(moongate_tools::built_in(&config.agents.tools)),
+        tools: Toolbox::new(moongate_tools::built_in(&tools)),
         tool_policies: tool_policies(config),
         spending: config.spending.clone(),
     })

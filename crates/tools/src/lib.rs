@@ -4,20 +4,46 @@
 //! told, and does its work with the grant of one call and nothing else. Which calls may run is not decided here.
 
 mod arguments;
+mod sandbox;
 mod settings;
+mod shell;
 mod todo;
+mod web;
 mod workspace;
 
 use std::sync::Arc;
 
 use moongate_core::Tool;
+use moongate_protocol::ToolName;
 
 pub use self::{
-    settings::{Settings, WorkspaceSettings},
+    sandbox::{Limits as SandboxLimits, Sandbox, SandboxChoice, Unavailable},
+    settings::{Settings, ShellSettings, WorkspaceSettings},
+    web::{MachineNetwork, Network, Stream, WebSettings},
     workspace::{Workspace, WorkspaceError, Workspaces},
 };
 
-/// Every built-in tool that can run with these settings.
-pub fn built_in(_settings: &Settings) -> Vec<Arc<dyn Tool>> {
-    vec![Arc::new(todo::Todo::new())]
+/// Every built-in tool that can run here with these settings.
+pub fn built_in(settings: &Settings) -> Vec<Arc<dyn Tool>> {
+    built_in_on(settings, Arc::new(MachineNetwork))
+}
+
+/// Every built-in tool that can run here, with another network than the machine's.
+pub fn built_in_on(settings: &Settings, network: Arc<dyn Network>) -> Vec<Arc<dyn Tool>> {
+    let mut tools: Vec<Arc<dyn Tool>> = vec![Arc::new(todo::Todo::new())];
+    let workspaces = Workspaces::new(settings.workspace.clone());
+    if let Ok(sandbox) = settings.shell.sandbox() {
+        tools.push(Arc::new(shell::Shell::new(settings.shell.clone(), sandbox, workspaces)));
+    }
+    if settings.web.enabled {
+        tools.push(Arc::new(web::WebFetch::new(settings.web.clone(), network)));
+    }
+    tools
+}
+
+/// The names of all built-in tools, whether they can run here or not.
+pub fn names(settings: &Settings) -> Vec<ToolName> {
+    let mut all = settings.clone();
+    (all.shell.enabled, all.shell.choice, all.web.enabled) = (true, SandboxChoice::None, true);
+    built_in(&all).iter().map(|tool| tool.spec().name.clone()).collect()
 }

@@ -44,9 +44,7 @@ impl Workspaces {
                 path
             }
         };
-        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(io::Error::from)?;
-        Ok(Workspace { folder, path })
+        Ok(Workspace::at(path)?)
     }
 }
 
@@ -58,6 +56,13 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// The folder at a path.
+    pub(crate) fn at(path: PathBuf) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&path, flags, Mode::empty())?;
+        Ok(Self { folder, path })
+    }
+
     /// The folder itself.
     pub fn folder(&self) -> &OwnedFd {
         &self.folder

@@ -38,9 +38,9 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         rule: "processes",
-        texts: &["process::Command", "CommandExt", "libc::fork", "execve"],
-        only_in: SUPPORT,
-        advice: "one function starts processes, and it takes a grant",
+        texts: &["process::Command", "Command::new(", "CommandExt", "libc::fork", "execve"],
+        only_in: &["xtask/", "crates/testkit/", "crates/tools/src/sandbox/process.rs"],
+        advice: "one function starts processes, in crates/tools/src/sandbox/process.rs",
     },
 ];
 
@@ -165,6 +165,13 @@ mod tests {
         }
         assert!(rules("crates/moongate/src/config/environment.rs", "std::env::var(NAME)").is_empty());
         assert!(rules("crates/server/src/caller.rs", "Caller::authenticated()").is_empty());
+        let starts = "let mut command = Command::new(program);";
+        assert!(rules("crates/tools/src/sandbox/process.rs", starts).is_empty());
+        for elsewhere in
+            ["crates/tools/src/sandbox/program.rs", "crates/core/src/a.rs", "crates/moongate/src/a.rs"]
+        {
+            assert_eq!(rules(elsewhere, starts), ["processes"]);
+        }
     }
 
     #[test]

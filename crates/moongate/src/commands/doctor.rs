@@ -97,6 +97,7 @@ pub(crate) async fn doctor(args: &DoctorArgs, context: &Context) -> Outcome {
     findings.found("disk", room(data.path()));
     let is_running = server(&data, &mut findings).await;
     if let Some(config) = &config {
+        sandbox(config, &mut findings);
         store(args, config, is_running, &mut findings).await;
         providers(config, &mut findings).await;
     }
@@ -132,6 +133,22 @@ fn room(data: &Path) -> Result<String, String> {
         Err(format!("{text}: make room before the store cannot write"))
     } else {
         Ok(text)
+    }
+}
+
+/// What keeps the commands of agents in.
+fn sandbox(config: &Config, findings: &mut Findings) {
+    let has_commands = config.agents.has_tool("shell");
+    match config.agents.tools.shell.sandbox() {
+        Ok(sandbox) if sandbox.confines() => {
+            findings.add("sandbox", Verdict::Good, format!("{sandbox} keeps commands in"));
+        }
+        Ok(_) => {
+            let text =
+                "NONE: commands of agents may do whatever this user may ([tools.shell] sandbox is \"none\")";
+            findings.add("sandbox", if has_commands { Verdict::Bad } else { Verdict::Note }, text);
+        }
+        Err(why) => findings.add("sandbox", Verdict::Note, format!("no agent can run commands: {why}")),
     }
 }
 

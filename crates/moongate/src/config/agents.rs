@@ -44,8 +44,6 @@ impl Reading<'_> {
         providers: &[ProviderConfig],
         tools: Settings,
     ) -> Option<Agents> {
-        let known: Vec<_> =
-            moongate_tools::built_in(&tools).iter().map(|tool| tool.spec().name.clone()).collect();
         let policy = file.policy.default.unwrap_or(PolicyPreset::Ask);
         let mut by_name = BTreeMap::new();
         let usual = BTreeMap::from([(DEFAULT_AGENT.to_owned(), AgentTable::default())]);
@@ -59,7 +57,7 @@ impl Reading<'_> {
             let is_default = default.as_ref() == Some(&agent_name);
             if let Some(agent) = self.agent(&agent_name, table, providers, is_default) {
                 let delegates = self.delegates(name, &table.delegates, tables);
-                let tools = self.agent_tools(name, &table.tools, &known);
+                let tools = self.agent_tools(name, &table.tools, &tools);
                 let agent = Agent { policy: table.policy.unwrap_or(policy), delegates, tools, ..agent };
                 by_name.insert(agent_name, Arc::new(agent));
             }

@@ -108,6 +108,13 @@ pub(crate) struct Agents {
     pub(crate) tools: moongate_tools::Settings,
 }
 
+impl Agents {
+    /// Whether any of them has a tool of this name.
+    pub(crate) fn has_tool(&self, name: &str) -> bool {
+        self.by_name.values().any(|agent| agent.tools.iter().any(|tool| tool.as_str() == name))
+    }
+}
+
 /// How much is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {

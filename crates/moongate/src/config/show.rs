@@ -3,7 +3,7 @@
 use moongate_protocol::PolicyPreset;
 use moongate_providers::ProviderConfig;
 use moongate_server::Setting;
-use moongate_tools::WorkspaceSettings;
+use moongate_tools::{SandboxChoice, WorkspaceSettings};
 
 use super::{Config, document::Document, fault::Faults, spend};
 use crate::cli::LogFormat;
@@ -108,6 +108,28 @@ impl List<'_> {
             WorkspaceSettings::PerSession(path) => quoted(format!("{}/SESSION", path.display())),
         };
         self.add("tools.workspace", workspace);
+        let (shell, web) = (&self.config.agents.tools.shell, &self.config.agents.tools.web);
+        let sandbox = match shell.choice {
+            SandboxChoice::Auto => "auto",
+            SandboxChoice::Bubblewrap => "bubblewrap",
+            SandboxChoice::None => "none",
+        };
+        self.add("tools.shell.enabled", shell.enabled.to_string());
+        self.add("tools.shell.sandbox", quoted(sandbox));
+        self.add("tools.shell.timeout_secs", shell.timeout.as_secs().to_string());
+        self.add("tools.shell.max_timeout_secs", shell.max_timeout.as_secs().to_string());
+        self.add("tools.shell.memory_mb", (shell.limits.memory / (1024 * 1024)).to_string());
+        self.add("tools.shell.processes", shell.limits.processes.to_string());
+        if !shell.readable.is_empty() {
+            self.add(
+                "tools.shell.readable",
+                list_of(&shell.readable.iter().map(|path| path.display()).collect::<Vec<_>>()),
+            );
+        }
+        self.add("tools.web.enabled", web.enabled.to_string());
+        if !web.allow_private.is_empty() {
+            self.add("tools.web.allow_private", list_of(&web.allow_private));
+        }
     }
 
     fn agents(&mut self) {

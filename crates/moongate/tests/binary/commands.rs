@@ -127,6 +127,26 @@ fn the_doctor_finds_what_is_wrong() {
     );
 }
 
+#[test]
+fn commands_without_a_sandbox_are_said_loudly() {
+    let home = Home::new();
+    let doctor = home.done(&["doctor"]);
+    assert!(doctor.contains("sandbox      bubblewrap keeps commands in"), "{doctor}");
+    let agent = "[agents.default]\nmodel = \"builtin/demo\"\ntools = [\"shell\"]\n";
+    let open = home.write("open.toml", &format!("{agent}[tools.shell]\nsandbox = \"none\"\n"));
+    let open = open.to_str().unwrap();
+    let ran = home.run(&["doctor", "--config", open]);
+    assert!(ran.code == 1 && ran.stdout.contains("NONE: commands of agents may do whatever"), "{ran:?}");
+    let mut server = home.serve(&["--config", open]);
+    server.wait_for_log("commands of agents may do whatever this user may");
+    let off = home.write("off.toml", &format!("{agent}[tools.shell]\nenabled = false\n"));
+    let ran = home.run(&["config", "check", "--config", off.to_str().unwrap()]);
+    assert!(
+        ran.code == 2 && ran.stderr.contains("shell is off here: [tools.shell] enabled is false"),
+        "{ran:?}"
+    );
+}
+
 /// Three that answer only when all three have been asked.
 #[test]
 fn the_doctor_asks_all_providers_at_once() {

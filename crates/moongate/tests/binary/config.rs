@@ -161,6 +161,10 @@ fn what_is_wrong_is_refused_whole_and_what_is_the_operators_stays_his() {
             &["doors.oxios.allowed_origins: "],
         ),
         (json!({ "store": { "path": "/tmp" } }), &["store.path: "]),
+        (json!({ "tools": { "workspace": "/" } }), &["tools.workspace: "]),
+        (json!({ "tools": { "shell": { "sandbox": "none" } } }), &["tools.shell.sandbox: "]),
+        (json!({ "tools": { "shell": { "readable": ["/etc"] } } }), &["tools.shell.readable: "]),
+        (json!({ "tools": { "web": { "allow_private": ["localhost"] } } }), &["tools.web.allow_private: "]),
         (json!({ "limits": 5 }), &["limits: "]),
     ];
     let before = site.ask(&server, "GET", "/api/v1/config", &json!({})).1;

@@ -2,18 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
+mod escapes;
+mod shell;
 mod todo;
+mod web;
+
+use std::{path::Path, sync::Arc};
 
 use moongate_protocol::{Event, Part, PolicyPreset, ToolFinished};
 use moongate_testkit::{Script, Setup, TestGateway, says};
-use moongate_tools::{Settings, WorkspaceSettings, built_in};
+use moongate_tools::{
+    MachineNetwork, Network, Settings, ShellSettings, WebSettings, WorkspaceSettings, built_in_on,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// A gateway whose agent has every built-in tool, and the folder all its sessions work in.
 struct World {
     kit: TestGateway,
-    _folder: TempDir,
+    folder: TempDir,
+    settings: Settings,
 }
 
 impl World {
@@ -24,11 +32,34 @@ impl World {
 
     /// An agent that may do what a preset lets it.
     async fn under(policy: PolicyPreset) -> Self {
+        Self::set(policy, |_| {}).await
+    }
+
+    /// An agent whose tools are set in another way than usual.
+    async fn set(policy: PolicyPreset, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::on(policy, change, Arc::new(MachineNetwork)).await
+    }
+
+    /// An agent on another network than the machine's.
+    async fn on(policy: PolicyPreset, change: impl FnOnce(&mut Settings), network: Arc<dyn Network>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings { workspace: WorkspaceSettings::Shared(folder.path().to_owned()) };
-        let tools = built_in(&settings);
+        let mut settings = Settings {
+            workspace: WorkspaceSettings::Shared(folder.path().to_owned()),
+            shell: ShellSettings::default(),
+            web: WebSettings::default(),
+        };
+        change(&mut settings);
+        if let Err(why) = settings.shell.sandbox() {
+            panic!("these tests need a sandbox that works: {why}");
+        }
+        let tools = built_in_on(&settings, network);
         let kit = Setup { policy, ..Setup::default() }.tools(tools).start().await;
-        Self { kit, _folder: folder }
+        Self { kit, folder, settings }
+    }
+
+    /// The folder all sessions work in.
+    fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What became of one call.
