@@ -4,6 +4,7 @@
 //! told, and does its work with the grant of one call and nothing else. Which calls may run is not decided here.
 
 mod arguments;
+pub mod mcp;
 mod settings;
 mod todo;
 mod workspace;

@@ -6,6 +6,7 @@ mod configuration;
 mod doctor;
 mod keys;
 mod lists;
+mod mcp;
 mod pair;
 mod sessions;
 mod transcript;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     doctor::doctor,
     keys::keys,
     lists::{agents, models, usage},
+    mcp::mcp,
     pair::pair,
     sessions::sessions,
 };

@@ -47,7 +47,7 @@ impl Reading<'_> {
         let known: Vec<_> =
             moongate_tools::built_in(&tools).iter().map(|tool| tool.spec().name.clone()).collect();
         let policy = file.policy.default.unwrap_or(PolicyPreset::Ask);
-        let mut by_name = BTreeMap::new();
+        let (mut by_name, mut mcp_tools) = (BTreeMap::new(), BTreeMap::new());
         let usual = BTreeMap::from([(DEFAULT_AGENT.to_owned(), AgentTable::default())]);
         let tables = if file.agents.is_empty() { &usual } else { &file.agents };
         let default = self.default_agent(file, tables);
@@ -59,7 +59,8 @@ impl Reading<'_> {
             let is_default = default.as_ref() == Some(&agent_name);
             if let Some(agent) = self.agent(&agent_name, table, providers, is_default) {
                 let delegates = self.delegates(name, &table.delegates, tables);
-                let tools = self.agent_tools(name, &table.tools, &known);
+                let (tools, theirs) = self.agent_tools(name, &table.tools, (&known, &file.mcp));
+                mcp_tools.insert(agent_name.clone(), theirs);
                 let agent = Agent { policy: table.policy.unwrap_or(policy), delegates, tools, ..agent };
                 by_name.insert(agent_name, Arc::new(agent));
             }
@@ -67,7 +68,7 @@ impl Reading<'_> {
         let default = default?;
         let is_demo = by_name.get(&default).is_some_and(|agent| agent.model.as_str() == DEMO_MODEL)
             && providers.is_empty();
-        Some(Agents { by_name, default, is_demo, tools })
+        Some(Agents { by_name, default, is_demo, tools, mcp: Vec::new(), mcp_tools })
     }
 
     /// The agents one may hand tasks to: others that there are.

@@ -1,16 +1,21 @@
 //! Tools: where they work, and which an agent has.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use moongate_protocol::ToolName;
-use moongate_tools::{Settings, WorkspaceSettings};
+use moongate_tools::{Settings, WorkspaceSettings, mcp::ServerSettings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::check::Reading;
+use super::{check::Reading, mcp::McpTable};
 
 /// The folder, beneath the data folder, of the sessions' own workspaces.
 const WORKSPACES: &str = "workspaces";
+/// Tools an agent has until some are hidden: each is a part of every prompt.
+pub(crate) const FIND_ABOVE: usize = 60;
 /// Stands for every tool there is.
 const ALL: &str = "*";
 
@@ -21,6 +26,9 @@ pub(crate) struct ToolsTable {
     /// A folder that all sessions work in; it has to be there. Without it each session gets a folder of its own
     /// in the data folder. Relative to the configuration file.
     pub(crate) workspace: Option<PathBuf>,
+    /// How many tools an agent may have until those of MCP servers that it does not name one by one are only shown
+    /// when it looks for them with `find_tool`; 60 by default.
+    pub(crate) find_above: Option<usize>,
 }
 
 impl Reading<'_> {
@@ -36,17 +44,30 @@ impl Reading<'_> {
         Settings { workspace }
     }
 
-    /// The tools of an agent, by the names its table has.
+    /// The tools of an agent, by the names its table has: those that are built in, and the names and beginnings of
+    /// names of those that MCP servers may turn out to have.
     pub(crate) fn agent_tools(
         &mut self,
         agent: &str,
         wanted: &[String],
-        known: &[ToolName],
-    ) -> Vec<ToolName> {
-        let mut tools = Vec::new();
+        (known, servers): (&[ToolName], &BTreeMap<String, McpTable>),
+    ) -> (Vec<ToolName>, Vec<String>) {
+        let (mut tools, mut theirs) = (Vec::new(), Vec::new());
+        let is_theirs = |text: &str| {
+            servers.keys().any(|server| {
+                let own = text.strip_prefix(&ServerSettings::prefix(server));
+                own.is_some_and(|own| own == ALL || own.trim_end_matches(ALL).parse::<ToolName>().is_ok())
+            })
+        };
         for text in wanted {
             if text == ALL {
                 tools.extend(known.iter().cloned());
+                theirs
+                    .extend(servers.keys().map(|server| format!("{}{ALL}", ServerSettings::prefix(server))));
+                continue;
+            }
+            if is_theirs(text) {
+                theirs.push(text.clone());
                 continue;
             }
             match known.iter().find(|name| name.as_str() == text) {
@@ -54,7 +75,8 @@ impl Reading<'_> {
                 None => {
                     let names: Vec<_> = known.iter().map(ToolName::as_str).collect();
                     let message = format!(
-                        "there is no tool named {text:?}; there are {}, or \"{ALL}\"",
+                        "there is no tool named {text:?}; there are {}, \"NAME__{ALL}\" for those of [mcp.NAME], or \
+                         \"{ALL}\"",
                         names.join(", ")
                     );
                     self.fault(&["agents", agent, "tools"], message);
@@ -63,6 +85,6 @@ impl Reading<'_> {
         }
         tools.sort();
         tools.dedup();
-        tools
+        (tools, theirs)
     }
 }

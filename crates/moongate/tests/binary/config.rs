@@ -161,6 +161,8 @@ fn what_is_wrong_is_refused_whole_and_what_is_the_operators_stays_his() {
             &["doors.oxios.allowed_origins: "],
         ),
         (json!({ "store": { "path": "/tmp" } }), &["store.path: "]),
+        (json!({ "mcp": { "mine": { "command": "/bin/sh" } } }), &["mcp.mine.command: "]),
+        (json!({ "mcp": { "mine": { "url": "http://evil.example/mcp" } } }), &["mcp.mine.url: "]),
         (json!({ "limits": 5 }), &["limits: "]),
     ];
     let before = site.ask(&server, "GET", "/api/v1/config", &json!({})).1;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
 
+mod mcp;
 mod todo;
 
 use moongate_protocol::{Event, Part, PolicyPreset, ToolFinished};
