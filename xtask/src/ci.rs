@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     Step { name: "upstreams", run: |_| others(&e2e::Options::UPSTREAMS) },
     Step { name: "browser", run: |_| browser() },
     Step { name: "openai", run: |_| others(&e2e::Options::OPENAI) },
+    Step { name: "mcp", run: |_| others(&e2e::Options::MCP) },
 ];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
