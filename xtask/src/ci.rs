@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
     Step { name: "browser", run: |_| browser() },
     Step { name: "ui", run: |_| page() },
     Step { name: "openai", run: |_| others(&e2e::Options::OPENAI) },
+    Step { name: "mcp", run: |_| others(&e2e::Options::MCP) },
 ];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {

@@ -1,7 +1,10 @@
 //! What an operator configured: agents, models, tools. Exchanged as a whole; a running turn keeps what it
 //! began with.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use moongate_protocol::{
     AgentName, AgentSnapshot, ErrorCode, ModelName, Namespace, PolicyPreset, ToolName, ToolSpec,
@@ -26,6 +29,8 @@ pub struct Agent {
     pub system: Arc<str>,
     /// The tools it is shown.
     pub tools: Vec<ToolName>,
+    /// Those of them it is shown only once it asked for them with [`crate::FIND_TOOL`]: they are too many for a prompt.
+    pub hidden: BTreeSet<ToolName>,
     /// What it may do.
     pub policy: PolicyPreset,
     /// How its model answers.
@@ -45,6 +50,7 @@ impl Agent {
             fallbacks: Vec::new(),
             system: Arc::from(""),
             tools: Vec::new(),
+            hidden: BTreeSet::new(),
             policy: PolicyPreset::Ask,
             settings: CallSettings::default(),
             spend: SpendLimits::default(),
@@ -123,10 +129,18 @@ impl Catalog {
         list
     }
 
-    /// What a model is told of the agent's tools that may be used in a namespace.
-    pub(crate) fn tool_specs(&self, agent: &Agent, namespace: &Namespace) -> Arc<[ToolSpec]> {
+    /// What a model is told of the agent's tools that may be used in a namespace, those that are hidden only where
+    /// it found them.
+    pub(crate) fn tool_specs(
+        &self,
+        agent: &Agent,
+        namespace: &Namespace,
+        found: &HashSet<&str>,
+    ) -> Arc<[ToolSpec]> {
         let may = |name: &str| self.tool_policies.allow(namespace, name);
-        let tools = agent.tools.iter().filter(|name| may(name.as_str()) && name.as_str() != DELEGATE);
+        let is_shown = |name: &&ToolName| !agent.hidden.contains(*name) || found.contains(name.as_str());
+        let tools = agent.tools.iter().filter(is_shown);
+        let tools = tools.filter(|name| may(name.as_str()) && name.as_str() != DELEGATE);
         let tools = tools.filter_map(|name| match name.as_str() {
             ASK_USER => ask_user::spec(),
             name => self.tools.get(name).map(|tool| tool.spec().clone()),

@@ -1,6 +1,9 @@
 //! What the engine asks of a tool.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -154,36 +157,83 @@ pub trait Tool: Send + Sync {
     async fn run(&self, grant: Grant) -> ToolResult;
 }
 
-/// The tools an operator configured, by name.
+/// The tools an operator configured, by name, and the servers outside that some of them come from.
 #[derive(Clone, Default)]
-pub struct Toolbox(Arc<BTreeMap<ToolName, Kept>>);
+pub struct Toolbox {
+    tools: Arc<BTreeMap<ToolName, Kept>>,
+    servers: Arc<[ToolServer]>,
+}
+
+/// A server outside that tools come from, as it is at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolServer {
+    /// What the operator calls it.
+    pub name: String,
+    /// How it is.
+    pub state: ServerState,
+    /// How many of the toolbox's tools are its.
+    pub tools: usize,
+    /// Those of them whose definition changed, so that an operator has to look at them before they run.
+    pub changed: Vec<ToolName>,
+}
+
+/// How a server outside is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// It is being started, or connected to, for the first time.
+    Starting,
+    /// It answers.
+    Up,
+    /// It does not; why, in words, without a secret.
+    Down(String),
+}
 
 struct Kept {
     tool: Arc<dyn Tool>,
-    /// What checks its arguments; or why nothing can.
-    schema: Result<Validator, String>,
+    /// What checks its arguments, made when the first ones come; or why nothing can.
+    schema: OnceLock<Result<Validator, String>>,
+}
+
+impl Kept {
+    fn new(tool: Arc<dyn Tool>) -> Self {
+        Self { tool, schema: OnceLock::new() }
+    }
+
+    fn schema(&self) -> &Result<Validator, String> {
+        self.schema.get_or_init(|| {
+            // An engine without backtracking: arguments come from a model, and may be made to cost.
+            let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+            options.build(&self.tool.spec().parameters).map_err(|fault| fault.to_string())
+        })
+    }
 }
 
 impl Toolbox {
     /// A box of these tools; a later one of the same name replaces an earlier one.
     pub fn new(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
-        let kept = tools.into_iter().map(|tool| {
-            // An engine without backtracking: arguments come from a model, and may be made to cost.
-            let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
-            let schema = options.build(&tool.spec().parameters).map_err(|fault| fault.to_string());
-            (tool.spec().name.clone(), Kept { tool, schema })
-        });
-        Self(Arc::new(kept.collect()))
+        let kept = tools.into_iter().map(|tool| (tool.spec().name.clone(), Kept::new(tool)));
+        Self { tools: Arc::new(kept.collect()), servers: Arc::default() }
+    }
+
+    /// The same box, with the servers that some of its tools come from.
+    #[must_use]
+    pub fn served_by(self, servers: Vec<ToolServer>) -> Self {
+        Self { servers: servers.into(), ..self }
     }
 
     /// The tool of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.0.get(name).map(|kept| &kept.tool)
+        self.tools.get(name).map(|kept| &kept.tool)
     }
 
     /// Every tool.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
-        self.0.values().map(|kept| &kept.tool)
+        self.tools.values().map(|kept| &kept.tool)
+    }
+
+    /// The servers outside that some of the tools come from.
+    pub fn servers(&self) -> &[ToolServer] {
+        &self.servers
     }
 
     /// Whether a tool takes these arguments.
@@ -191,11 +241,11 @@ impl Toolbox {
     /// # Errors
     /// What is wrong with them, in words a model can act on.
     pub(crate) fn check(&self, name: &str, arguments: &Value) -> Result<(), String> {
-        let Some(kept) = self.0.get(name) else { return Err(format!("There is no tool named {name}.")) };
+        let Some(kept) = self.tools.get(name) else { return Err(format!("There is no tool named {name}.")) };
         if !arguments.is_object() {
             return Err("The arguments are not a JSON object.".into());
         }
-        let schema = kept.schema.as_ref();
+        let schema = kept.schema().as_ref();
         let schema = schema.map_err(|fault| format!("The tool's schema is not one: {fault}"))?;
         schema.validate(arguments).map_err(|fault| {
             let place = fault.instance_path().to_string();

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use moongate_core::{Catalog, Gateway};
 use moongate_server::{App, ChangeFault, Configuration, Doors, Effect, Setting, SettingChange};
+use moongate_tools::mcp::Mcp;
+use tokio::sync::watch;
 use toml::{Table, Value};
 
 use crate::{
     config::{Config, MAX_FILE_BYTES, OVERLAY, Origins, Overlay, Source, Texts, settings},
     data::DataFolder,
     exit::Outcome,
-    wiring::catalog,
+    wiring::{catalog, equipped},
 };
 
 /// What knows the configuration and changes it.
@@ -19,14 +21,20 @@ pub(crate) struct Desk {
     origins: Origins,
     data: DataFolder,
     gateway: Gateway,
+    mcp: Arc<Mcp>,
     now: RwLock<Arc<Config>>,
     /// Held while a change is made: one at a time.
     changing: Mutex<()>,
 }
 
 impl Desk {
-    pub(crate) fn new(origins: Origins, data: DataFolder, gateway: Gateway, config: Config) -> Self {
-        Self { origins, data, gateway, now: RwLock::new(Arc::new(config)), changing: Mutex::new(()) }
+    pub(crate) fn new(
+        origins: Origins,
+        data: DataFolder,
+        (gateway, mcp): (Gateway, Arc<Mcp>),
+        config: Config,
+    ) -> Self {
+        Self { origins, data, gateway, mcp, now: RwLock::new(Arc::new(config)), changing: Mutex::new(()) }
     }
 
     /// The configuration in force.
@@ -42,10 +50,24 @@ impl Desk {
     pub(crate) fn reload(&self, app: &App) -> Outcome<Vec<&'static str>> {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let config = self.origins.load()?;
-        let catalog = catalog(&config)?;
+        let catalog = catalog(&config, &self.mcp)?;
         let stale = stale(&self.now(), &config);
         self.put_in_force(config, catalog, app);
         Ok(stale)
+    }
+
+    /// Puts the tools in force that MCP servers have, whenever that changes.
+    pub(crate) async fn follow_tools(&self, mut changes: watch::Receiver<u64>) {
+        while changes.changed().await.is_ok() {
+            self.take_tools();
+        }
+    }
+
+    fn take_tools(&self) {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (agents, tools) = equipped(&self.now(), &self.mcp);
+        let before = self.gateway.catalog();
+        self.gateway.set_catalog(Catalog { agents, tools, ..(*before).clone() });
     }
 
     fn put_in_force(&self, config: Config, catalog: Catalog, app: &App) {
@@ -82,7 +104,8 @@ impl Configuration for Desk {
         if !decided.is_empty() {
             return Err(ChangeFault::Refused(decided));
         }
-        let catalog = catalog(&config).map_err(|fault| ChangeFault::Refused(vec![fault.to_string()]))?;
+        let catalog =
+            catalog(&config, &self.mcp).map_err(|fault| ChangeFault::Refused(vec![fault.to_string()]))?;
         if let Err(error) = self.data.write_overlay(&text) {
             tracing::error!(%error, "a change of the configuration could not be written");
             return Err(ChangeFault::Failed);
@@ -109,6 +132,7 @@ fn stale(before: &Config, after: &Config) -> Vec<&'static str> {
         ("data", after.data != before.data),
         ("server", after.server != before.server),
         ("store", after.store != before.store),
+        ("mcp", after.file.mcp != before.file.mcp),
         ("doors", fixed(&after.file.doors) != fixed(&before.file.doors)),
         ("telemetry", after.log != before.log),
     ];

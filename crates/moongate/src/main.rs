@@ -96,6 +96,7 @@ async fn obey(command: Option<Command>, context: &Context) -> Outcome {
         Command::Agents(args) => commands::agents(&args, context).await,
         Command::Models(args) => commands::models(&args, context).await,
         Command::Usage(args) => commands::usage(&args, context).await,
+        Command::Mcp { command } => commands::mcp(command, context).await,
         Command::Doctor(args) => commands::doctor(&args, context).await,
         Command::Config { command } => commands::configuration(&command, context),
         Command::Backup { dir } => commands::backup(&dir, context),

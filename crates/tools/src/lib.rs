@@ -5,6 +5,7 @@
 
 mod arguments;
 mod files;
+pub mod mcp;
 mod output;
 mod sandbox;
 mod settings;

@@ -4,6 +4,7 @@ mod autobahn;
 mod browser;
 mod install;
 mod llama;
+mod mcp;
 mod openai;
 mod page;
 mod server;
@@ -33,6 +34,8 @@ impl Options {
     pub(crate) const UI: Self = Self { part: Part::Ui };
     /// The clients of the OpenAI door.
     pub(crate) const OPENAI: Self = Self { part: Part::Openai };
+    /// MCP, both ways.
+    pub(crate) const MCP: Self = Self { part: Part::Mcp };
 }
 
 #[derive(clap::Subcommand)]
@@ -43,6 +46,8 @@ enum Part {
     Llama,
     /// Our server against schemathesis (the OpenAPI document) and the Autobahn suite (WebSocket).
     Suites(suites::Options),
+    /// An agent of ours with the tools of MCP servers that others wrote, and our MCP door against the conformance suite.
+    Mcp,
     /// Our server's WebSockets in a browser: a page in Chromium talks through each of them.
     Browser,
     /// The web page: that what is committed is what its sources build to, and then every part of it in Chromium.
@@ -57,6 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         Part::Upstreams(options) => upstreams::run(options),
         Part::Llama => llama::run(),
         Part::Suites(options) => suites::run(options),
+        Part::Mcp => mcp::run(),
         Part::Browser => browser::run(),
         Part::Ui => ui::run(),
         Part::Openai => openai::run(),

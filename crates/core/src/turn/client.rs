@@ -1,11 +1,11 @@
 //! What a turn takes over from its input besides the words: instructions, and tools the client runs.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use moongate_protocol::ToolSpec;
 
 use super::Setting;
-use crate::session::PendingCall;
+use crate::{SharedMessage, find, session::PendingCall};
 
 impl Setting {
     /// The system prompt: the agent's, then what the input says besides.
@@ -17,9 +17,10 @@ impl Setting {
         }
     }
 
-    /// The tools the model may ask for: the agent's, then the client's.
-    pub(super) fn tools(&self) -> Arc<[ToolSpec]> {
-        let own = self.catalog.tool_specs(&self.agent, &self.namespace);
+    /// The tools the model may ask for after these messages: the agent's, then the client's.
+    pub(super) fn tools(&self, messages: &[Arc<SharedMessage>]) -> Arc<[ToolSpec]> {
+        let found = if self.agent.hidden.is_empty() { HashSet::new() } else { find::found(messages) };
+        let own = self.catalog.tool_specs(&self.agent, &self.namespace, &found);
         if self.client_tools.is_empty() {
             return own;
         }

@@ -127,8 +127,8 @@ impl Turn {
         // Messages with calls need their tools named, though none is to be called.
         ModelRequest {
             system: Arc::clone(&self.setting.agent.system),
+            tools: self.setting.tools(&messages),
             messages: messages.into(),
-            tools: self.setting.tools(),
             ..Default::default()
         }
     }

@@ -250,8 +250,8 @@ impl Turn {
         settings.max_output_tokens = self.setting.overrides.max_output_tokens.or(settings.max_output_tokens);
         ModelRequest {
             system: self.setting.system(),
+            tools: self.setting.tools(&work.prompt),
             messages: work.prompt,
-            tools: self.setting.tools(),
             settings,
             attachments: Arc::new(attachments),
             cache_key: Some(self.session.to_string().into()),

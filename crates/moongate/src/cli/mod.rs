@@ -162,6 +162,11 @@ pub(crate) enum Command {
     Models(ListArgs),
     /// What was used and what it cost
     Usage(UsageArgs),
+    /// Show MCP servers, and accept tools whose definition changed
+    Mcp {
+        #[command(subcommand)]
+        command: McpCommand,
+    },
     /// Look at everything and say what is wrong and what to do
     Doctor(DoctorArgs),
     /// Check, show and describe the configuration
@@ -321,6 +326,19 @@ pub(crate) struct DoctorArgs {
     pub(crate) rebuild: bool,
     #[command(flatten)]
     pub(crate) print: Print,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// List the configured servers, how they are, and the tools that wait to be accepted
+    List(Print),
+    /// Accept the definitions a server's tools have now
+    Accept {
+        /// Which server
+        name: String,
+        /// Which of its tools [default: all that changed]
+        tool: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

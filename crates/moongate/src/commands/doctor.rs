@@ -14,7 +14,10 @@ use moongate_store::SqliteStore;
 use serde::Serialize;
 use tokio::task::{JoinError, JoinSet};
 
-use super::print_json;
+use super::{
+    mcp::{running, state},
+    print_json,
+};
 use crate::{
     cli::{DoctorArgs, Remote},
     client::find_running,
@@ -100,6 +103,7 @@ pub(crate) async fn doctor(args: &DoctorArgs, context: &Context) -> Outcome {
         sandbox(config, &mut findings);
         store(args, config, is_running, &mut findings).await;
         providers(config, &mut findings).await;
+        mcp(config, &data, &mut findings).await;
     }
     print(args, &findings, context)
 }
@@ -262,6 +266,28 @@ async fn providers(config: &Config, findings: &mut Findings) {
             Verdict::Bad,
             format!("agent {}: there is no model {}", agent.name, agent.model),
         );
+    }
+}
+
+/// The MCP servers, as a running server sees them.
+async fn mcp(config: &Config, data: &DataFolder, findings: &mut Findings) {
+    if config.agents.mcp.is_empty() {
+        return;
+    }
+    let servers = match running(data).await {
+        Ok(Some(tools)) => tools.servers,
+        Ok(None) => {
+            return findings.add("mcp", Verdict::Note, "its servers are looked at while a server runs");
+        }
+        Err(failure) => return findings.add("mcp", Verdict::Bad, failure.to_string()),
+    };
+    for server in servers {
+        let verdict = match server.state.as_str() {
+            "up" if server.changed.is_empty() => Verdict::Good,
+            "starting" => Verdict::Note,
+            _ => Verdict::Bad,
+        };
+        findings.add("mcp", verdict, format!("{}: {}", server.name, state(&server)));
     }
 }
 

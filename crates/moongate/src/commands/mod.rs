@@ -6,6 +6,7 @@ mod configuration;
 mod doctor;
 mod keys;
 mod lists;
+mod mcp;
 mod open;
 mod pair;
 mod questions;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     doctor::doctor,
     keys::keys,
     lists::{agents, models, usage},
+    mcp::mcp,
     open::open,
     pair::pair,
     questions::questions,

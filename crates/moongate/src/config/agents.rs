@@ -46,7 +46,7 @@ impl Reading<'_> {
     ) -> Option<Agents> {
         let rules = self.policy_rules(&file.policy.rules, &Toolbox::new(moongate_tools::all(&tools)));
         let policy = file.policy.default.unwrap_or(PolicyPreset::Ask);
-        let mut by_name = BTreeMap::new();
+        let (mut by_name, mut mcp_tools) = (BTreeMap::new(), BTreeMap::new());
         let usual = BTreeMap::from([(DEFAULT_AGENT.to_owned(), AgentTable::default())]);
         let tables = if file.agents.is_empty() { &usual } else { &file.agents };
         let default = self.default_agent(file, tables);
@@ -58,7 +58,8 @@ impl Reading<'_> {
             let is_default = default.as_ref() == Some(&agent_name);
             if let Some(agent) = self.agent(&agent_name, table, providers, is_default) {
                 let delegates = self.delegates(name, &table.delegates, tables);
-                let tools = self.agent_tools(name, &table.tools, &tools);
+                let (tools, theirs) = self.agent_tools(name, &table.tools, (&tools, &file.mcp));
+                mcp_tools.insert(agent_name.clone(), theirs);
                 let agent = Agent { policy: table.policy.unwrap_or(policy), delegates, tools, ..agent };
                 by_name.insert(agent_name, Arc::new(agent));
             }
@@ -66,7 +67,7 @@ impl Reading<'_> {
         let default = default?;
         let is_demo = by_name.get(&default).is_some_and(|agent| agent.model.as_str() == DEMO_MODEL)
             && providers.is_empty();
-        Some(Agents { by_name, default, is_demo, rules, tools })
+        Some(Agents { by_name, default, is_demo, rules, tools, mcp: Vec::new(), mcp_tools })
     }
 
     /// The agents one may hand tasks to: others that there are.

@@ -7,7 +7,7 @@ use moongate_providers::PriceOverride;
 use moongate_server::Doors;
 
 use super::{
-    Config, DRAIN, Environment, LISTEN, Log, Server, Tls,
+    Agents, Config, DRAIN, Environment, LISTEN, Log, Server, Tls,
     document::Document,
     fault::{At, Faults},
     file::{File, PriceTable, ServerTable, TelemetryTable},
@@ -33,7 +33,6 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// Decides on everything; `None` when there is nothing to go on with, and the faults say why.
     pub(crate) fn config(&mut self, file: File) -> Option<Config> {
-        self.refuse_unbuilt(&file);
         let server = self.server(&file.server);
         let log = self.log(&file.telemetry);
         self.doors(&file.doors);
@@ -44,6 +43,7 @@ impl Reading<'_> {
         let data = self.data();
         let tools = data.as_deref().map(|data| self.tools(&file.tools, data));
         let agents = tools.and_then(|tools| self.agents(&file, &providers, tools));
+        let mcp = self.mcp(&file, limits.tool_duration);
         let store = file.store.path.clone().or_else(|| data.clone());
         Some(Config {
             texts: Texts::default(),
@@ -52,7 +52,7 @@ impl Reading<'_> {
             server: server?,
             providers,
             prices,
-            agents: agents?,
+            agents: Agents { mcp, ..agents? },
             limits,
             spending,
             log,
@@ -90,16 +90,6 @@ impl Reading<'_> {
         let (least, most) = (range.start(), range.end());
         self.fault(path, format!("{secs} seconds: it has to be {least} to {most}"));
         None
-    }
-
-    fn refuse_unbuilt(&mut self, file: &File) {
-        let unbuilt = [("mcp", &file.mcp)];
-        for (section, tables) in unbuilt {
-            for name in tables.keys() {
-                let message = format!("[{section}.{name}] is not built yet: take it out");
-                self.fault(&[section, name], message);
-            }
-        }
     }
 
     fn doors(&mut self, doors: &Doors) {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     limits::LimitsTable,
+    mcp::McpTable,
     policy::PolicyTable,
     spend::{ScopeTable, SpendTable},
     tools::ToolsTable,
@@ -33,9 +34,8 @@ pub(crate) struct File {
     pub(crate) policy: PolicyTable,
     /// The built-in tools.
     pub(crate) tools: ToolsTable,
-    /// MCP servers. Not built yet: has to be empty.
-    #[schemars(with = "BTreeMap<String, Empty>", extend("maxProperties" = 0))]
-    pub(crate) mcp: BTreeMap<String, toml::Value>,
+    /// MCP servers whose tools agents may have, named `NAME__tool`.
+    pub(crate) mcp: BTreeMap<String, McpTable>,
     /// Doors besides the native one.
     pub(crate) doors: moongate_server::Doors,
     /// The bounds an operator may change.
@@ -47,11 +47,6 @@ pub(crate) struct File {
     /// Prices in US dollars for a million tokens, by `provider/model`; they win over the built-in table.
     pub(crate) prices: BTreeMap<String, PriceTable>,
 }
-
-/// A table that can hold nothing.
-#[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
 
 /// Where to listen and whom to answer.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -216,7 +211,7 @@ pub(crate) struct AgentTable {
     pub(crate) system: Option<String>,
     /// A file that holds the system prompt; relative to the configuration file.
     pub(crate) system_file: Option<PathBuf>,
-    /// The tools it may use, by name; `*` for all there are.
+    /// The tools it may use, by name; `*` for all there are, `NAME__*` for those of an MCP server.
     pub(crate) tools: Vec<String>,
     /// The agents it may hand tasks to, each in a session of its own.
     pub(crate) delegates: Vec<String>,

@@ -7,6 +7,7 @@ mod env;
 mod fault;
 mod file;
 mod limits;
+mod mcp;
 mod overlay;
 mod policy;
 mod providers;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     schema::schema,
     show::settings,
     texts::{MAX_FILE_BYTES, OVERLAY, Source, Texts},
+    tools::FIND_ABOVE,
 };
 use crate::{
     cli::{LogFormat, Place, ServeArgs},
@@ -109,6 +111,10 @@ pub(crate) struct Agents {
     pub(crate) rules: Arc<PolicyRules>,
     /// Where and how their tools work.
     pub(crate) tools: moongate_tools::Settings,
+    /// The servers that tools come from.
+    pub(crate) mcp: Vec<moongate_tools::mcp::ServerSettings>,
+    /// Which of those servers' tools each agent has, as exact names and beginnings: what there is, is known later.
+    pub(crate) mcp_tools: BTreeMap<AgentName, Vec<String>>,
 }
 
 impl Agents {

@@ -140,7 +140,8 @@ impl Reading<'_> {
         found
     }
 
-    fn secret(&mut self, path: &[&str], place: &SecretRef) -> Option<SecretString> {
+    /// The secret in a place; a fault at a path of keys when there is none.
+    pub(crate) fn secret(&mut self, path: &[&str], place: &SecretRef) -> Option<SecretString> {
         let found = match &place.0 {
             SecretPlace::Env(name) => {
                 let found = self.env.get(name).map(str::to_owned);

@@ -22,6 +22,7 @@ pub(crate) fn settings(config: &Config) -> Vec<Setting> {
     }
     list.agents();
     list.tools();
+    list.mcp();
     list.doors();
     list.limits();
     list.spending();
@@ -133,6 +134,34 @@ impl List<'_> {
         }
     }
 
+    /// What is started is shown in full; what is secret, or may be, only by its name.
+    fn mcp(&mut self) {
+        for (name, table) in &self.config.file.mcp {
+            if let Some(command) = &table.command {
+                self.add_at(&["mcp", name, "command"], quoted(command.display()));
+                self.add_at(&["mcp", name, "args"], list_of(&table.args));
+            }
+            if let Some(url) = &table.url {
+                self.add_at(&["mcp", name, "url"], quoted(url.split('?').next().unwrap_or_default()));
+            }
+            for (of, keys) in [("env", &table.env), ("headers", &table.headers)] {
+                for key in keys.keys() {
+                    self.add_at(&["mcp", name, of, key], "(set)");
+                }
+            }
+            if let Some(tools) = &table.tools {
+                self.add_at(&["mcp", name, "tools"], list_of(tools));
+            }
+            self.add_at(&["mcp", name, "trust_annotations"], table.trust_annotations.to_string());
+        }
+        for server in &self.config.agents.mcp {
+            let all = [("start_secs", server.start), ("call_secs", server.call)];
+            for (key, wait) in all {
+                self.add_at(&["mcp", &server.name, "timeouts", key], wait.as_secs().to_string());
+            }
+        }
+    }
+
     fn agents(&mut self) {
         for (name, agent) in &self.config.agents.by_name {
             let name = name.as_str();
@@ -140,8 +169,10 @@ impl List<'_> {
             if !agent.fallbacks.is_empty() {
                 self.add_at(&["agents", name, "fallbacks"], list_of(&agent.fallbacks));
             }
-            if !agent.tools.is_empty() {
-                self.add_at(&["agents", name, "tools"], list_of(&agent.tools));
+            let theirs = self.config.agents.mcp_tools.get(name).into_iter().flatten();
+            let tools: Vec<_> = agent.tools.iter().map(ToString::to_string).chain(theirs.cloned()).collect();
+            if !tools.is_empty() {
+                self.add_at(&["agents", name, "tools"], list_of(&tools));
             }
             if !agent.delegates.is_empty() {
                 self.add_at(&["agents", name, "delegates"], list_of(&agent.delegates));

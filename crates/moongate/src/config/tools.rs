@@ -1,20 +1,26 @@
 //! Tools: where and how they work, and which an agent has.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use moongate_core::ASK_USER;
 use moongate_protocol::ToolName;
-use moongate_tools::{SandboxChoice, SandboxLimits, Settings, ShellSettings, WebSettings, WorkspaceSettings};
+use moongate_tools::{
+    SandboxChoice, SandboxLimits, Settings, ShellSettings, WebSettings, WorkspaceSettings,
+    mcp::ServerSettings,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::check::Reading;
+use super::{check::Reading, mcp::McpTable};
 
 /// The folder, beneath the data folder, of the sessions' own workspaces.
 const WORKSPACES: &str = "workspaces";
+/// Tools an agent has until some are hidden: each is a part of every prompt.
+pub(crate) const FIND_ABOVE: usize = 60;
 /// Stands for every tool there is.
 const ALL: &str = "*";
 /// Bytes of a megabyte as it is set.
@@ -37,6 +43,9 @@ pub(crate) struct ToolsTable {
     pub(crate) shell: ShellTable,
     /// Pages: `web_fetch`.
     pub(crate) web: WebTable,
+    /// How many tools an agent may have until those of MCP servers that it does not name one by one are only shown
+    /// when it looks for them with `find_tool`; 60 by default.
+    pub(crate) find_above: Option<usize>,
 }
 
 /// Commands.
@@ -201,26 +210,42 @@ impl Reading<'_> {
         None
     }
 
-    /// The tools of an agent, by the names its table has.
+    /// The tools of an agent, by the names its table has: those that are built in, and the names and beginnings of
+    /// names of those that MCP servers may turn out to have.
     pub(crate) fn agent_tools(
         &mut self,
         agent: &str,
         wanted: &[String],
-        settings: &Settings,
-    ) -> Vec<ToolName> {
-        let mut tools = Vec::new();
+        (settings, servers): (&Settings, &BTreeMap<String, McpTable>),
+    ) -> (Vec<ToolName>, Vec<String>) {
+        let (mut tools, mut theirs) = (Vec::new(), Vec::new());
         let mut known = if wanted.is_empty() { Vec::new() } else { moongate_tools::names(settings) };
         // Of the engine itself.
         known.extend(ASK_USER.parse::<ToolName>());
+        let is_theirs = |text: &str| {
+            servers.keys().any(|server| {
+                let own = text.strip_prefix(&ServerSettings::prefix(server));
+                own.is_some_and(|own| own == ALL || own.trim_end_matches(ALL).parse::<ToolName>().is_ok())
+            })
+        };
         for text in wanted {
             if text == ALL {
                 tools.extend(known.iter().filter(|name| settings.why_off(name).is_none()).cloned());
+                theirs
+                    .extend(servers.keys().map(|server| format!("{}{ALL}", ServerSettings::prefix(server))));
+                continue;
+            }
+            if is_theirs(text) {
+                theirs.push(text.clone());
                 continue;
             }
             let Some(name) = known.iter().find(|name| name.as_str() == text) else {
                 let names: Vec<_> = known.iter().map(ToolName::as_str).collect();
-                let message =
-                    format!("there is no tool named {text:?}; there are {}, or \"{ALL}\"", names.join(", "));
+                let message = format!(
+                    "there is no tool named {text:?}; there are {}, \"NAME__{ALL}\" for those of [mcp.NAME], or \
+                     \"{ALL}\"",
+                    names.join(", ")
+                );
                 self.fault(&["agents", agent, "tools"], message);
                 continue;
             };
@@ -233,6 +258,6 @@ impl Reading<'_> {
         }
         tools.sort();
         tools.dedup();
-        tools
+        (tools, theirs)
     }
 }

@@ -165,6 +165,8 @@ fn what_is_wrong_is_refused_whole_and_what_is_the_operators_stays_his() {
         (json!({ "tools": { "shell": { "sandbox": "none" } } }), &["tools.shell.sandbox: "]),
         (json!({ "tools": { "shell": { "readable": ["/etc"] } } }), &["tools.shell.readable: "]),
         (json!({ "tools": { "web": { "allow_private": ["localhost"] } } }), &["tools.web.allow_private: "]),
+        (json!({ "mcp": { "mine": { "command": "/bin/sh" } } }), &["mcp.mine.command: "]),
+        (json!({ "mcp": { "mine": { "url": "http://evil.example/mcp" } } }), &["mcp.mine.url: "]),
         (json!({ "limits": 5 }), &["limits: "]),
     ];
     let before = site.ask(&server, "GET", "/api/v1/config", &json!({})).1;

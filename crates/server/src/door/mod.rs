@@ -1,6 +1,7 @@
 //! The doors: each a translation of commands and events, and nothing else.
 
 pub mod construct;
+pub mod mcp;
 pub(crate) mod native;
 pub mod openai;
 pub mod orra;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     construct::Construct,
+    mcp::Mcp,
     openai::Openai,
     orra::Orra,
     oxios::Oxios,
@@ -28,6 +30,8 @@ use crate::{App, configuration::Effect};
 pub struct Doors {
     /// Clients of Construct.
     pub construct: construct::Settings,
+    /// Clients of the Model Context Protocol.
+    pub mcp: mcp::Settings,
     /// Clients of OpenAI.
     pub openai: openai::Settings,
     /// Clients of orra.
@@ -53,6 +57,7 @@ impl Doors {
         let rooms = Rooms::new(self);
         let mut places = Places::default();
         places.check(rooms.construct.as_deref());
+        places.check(rooms.mcp.as_deref());
         places.check(rooms.openai.as_deref());
         places.check(rooms.orra.as_deref());
         places.check(rooms.oxios.as_deref());
@@ -63,8 +68,8 @@ impl Doors {
     /// those that say where a door is and whom it lets in: they are the operator's alone.
     pub fn effect(path: &[&str]) -> Option<Effect> {
         match path {
-            ["construct" | "openai" | "orra", "limits", "inputs_per_minute"] => Some(Effect::Applied),
-            ["construct" | "openai" | "orra", "limits", _] => Some(Effect::Restart),
+            ["construct" | "mcp" | "openai" | "orra", "limits", "inputs_per_minute"] => Some(Effect::Applied),
+            ["construct" | "mcp" | "openai" | "orra", "limits", _] => Some(Effect::Restart),
             ["prune", _] => Some(Effect::Applied),
             ["oxios", rest @ ..] => oxios::Settings::effect(rest),
             _ => None,
@@ -75,6 +80,7 @@ impl Doors {
     #[must_use]
     pub fn without_listeners(mut self) -> Self {
         self.construct.listen = None;
+        self.mcp.listen = None;
         self.openai.listen = None;
         self.orra.listen = None;
         self.oxios.listen = None;
@@ -85,6 +91,7 @@ impl Doors {
 /// What each door that is open keeps as long as the app lives.
 pub(crate) struct Rooms {
     construct: Option<Arc<Construct>>,
+    mcp: Option<Arc<Mcp>>,
     openai: Option<Arc<Openai>>,
     orra: Option<Arc<Orra>>,
     oxios: Option<Arc<Oxios>>,
@@ -92,9 +99,10 @@ pub(crate) struct Rooms {
 
 impl Rooms {
     pub(crate) fn new(doors: &Doors) -> Self {
-        let Doors { construct, openai, orra, oxios, prune } = doors;
+        let Doors { construct, mcp, openai, orra, oxios, prune } = doors;
         Self {
             construct: construct.enabled.then(|| Arc::new(Construct::new(construct.clone()))),
+            mcp: mcp.enabled.then(|| Arc::new(Mcp::new(mcp.clone()))),
             openai: openai.enabled.then(|| Arc::new(Openai::new(openai.clone()))),
             orra: orra.enabled.then(|| Arc::new(Orra::new(orra.clone()))),
             oxios: oxios.enabled.then(|| Arc::new(Oxios::new(oxios.clone(), *prune))),
@@ -105,6 +113,9 @@ impl Rooms {
     pub(crate) fn change(&self, doors: &Doors) {
         if let Some(construct) = &self.construct {
             construct.inputs.change(doors.construct.limits.inputs_per_minute);
+        }
+        if let Some(mcp) = &self.mcp {
+            mcp.rate.change(doors.mcp.limits.inputs_per_minute);
         }
         if let Some(openai) = &self.openai {
             openai.rate.change(doors.openai.limits.inputs_per_minute);
@@ -127,6 +138,7 @@ impl Rooms {
     /// The doors beneath their prefixes, besides everything else on the main listener.
     pub(crate) fn mount(&self, router: Router, app: &App) -> Router {
         let router = mount(router, app, self.construct.as_ref());
+        let router = mount(router, app, self.mcp.as_ref());
         let router = mount(router, app, self.openai.as_ref());
         let router = mount(router, app, self.orra.as_ref());
         mount(router, app, self.oxios.as_ref())
@@ -136,6 +148,7 @@ impl Rooms {
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let open = [
             self.construct.as_ref().map(|_| Construct::NAME),
+            self.mcp.as_ref().map(|_| Mcp::NAME),
             self.openai.as_ref().map(|_| Openai::NAME),
             self.orra.as_ref().map(|_| Orra::NAME),
             self.oxios.as_ref().map(|_| Oxios::NAME),
@@ -150,6 +163,7 @@ impl Rooms {
         }
         let wishes = [
             wish(self.construct.as_ref()),
+            wish(self.mcp.as_ref()),
             wish(self.openai.as_ref()),
             wish(self.orra.as_ref()),
             wish(self.oxios.as_ref()),
@@ -163,6 +177,7 @@ impl Rooms {
             it.filter(|_| D::NAME == name).map(|it| own_listener(app, it, local))
         }
         root(name, app, self.construct.as_ref(), local)
+            .or_else(|| root(name, app, self.mcp.as_ref(), local))
             .or_else(|| root(name, app, self.openai.as_ref(), local))
             .or_else(|| root(name, app, self.orra.as_ref(), local))
             .or_else(|| root(name, app, self.oxios.as_ref(), local))
@@ -190,14 +205,14 @@ pub fn door_routes(doors: &Doors) -> Vec<DoorRoute> {
             it.paths().into_iter().map(move |path| DoorRoute {
                 door: D::NAME,
                 method: path.method,
-                path: format!("{prefix}{}", path.path),
+                path: format!("{prefix}{}", path.path).trim_end_matches('/').to_owned(),
                 public: path.access == Access::Public,
             })
         });
         routes.into_iter().flatten()
     }
     let rooms = Rooms::new(doors);
-    let Rooms { construct, openai, orra, oxios } = &rooms;
-    let first = list(construct.as_ref()).chain(list(openai.as_ref()));
+    let Rooms { construct, mcp, openai, orra, oxios } = &rooms;
+    let first = list(construct.as_ref()).chain(list(mcp.as_ref())).chain(list(openai.as_ref()));
     first.chain(list(orra.as_ref())).chain(list(oxios.as_ref())).collect()
 }

@@ -46,7 +46,7 @@ impl Live {
         let (address, app) = (server.local_addr(), server.app().clone());
         let router = moongate_server::router(app.clone());
         let gate = Gate { gateway, app, router, admin: admin.expose_secret().to_owned(), permits, clock };
-        let doors = ["construct", "openai", "orra", "oxios"];
+        let doors = ["construct", "mcp", "openai", "orra", "oxios"];
         let doors = doors.into_iter().filter_map(|door| Some((door, server.door_addr(door)?))).collect();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone(), Duration::from_secs(5)));

@@ -7,6 +7,7 @@ mod edit;
 mod escape;
 mod escapes;
 mod image;
+mod mcp;
 mod output;
 mod races;
 mod read;

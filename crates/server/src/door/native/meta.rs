@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response, routing::get};
 use bytes::Bytes;
 use http::StatusCode;
-use moongate_core::{Agent, ModelInfo, Scope, UsageGroup, UsageQuery};
+use moongate_core::{Agent, ModelInfo, Scope, ServerState, ToolServer, UsageGroup, UsageQuery};
 use moongate_protocol::{
     AgentName, ErrorCode, KeyId, MicroUsd, ModelName, Namespace, PolicyPreset, Principal, Tenant, Timestamp,
     Tokens, ToolName, ToolSpec,
@@ -144,11 +144,55 @@ async fn models(State(app): State<App>, caller: Authenticated) -> Answer {
 struct ToolsBody {
     /// By name.
     items: Vec<ToolSpec>,
+    /// The servers outside that some of them come from.
+    servers: Vec<ToolServerBody>,
+}
+
+/// A server outside that tools come from.
+#[derive(Serialize, ToSchema)]
+struct ToolServerBody {
+    /// What the operator calls it.
+    name: String,
+    /// How it is.
+    state: ToolServerState,
+    /// Why it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// How many tools are its.
+    tools: usize,
+    /// Those whose definition changed: they are off until an operator accepts it.
+    changed: Vec<ToolName>,
+}
+
+/// How a server outside is.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ToolServerState {
+    /// It is being started for the first time.
+    Starting,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+}
+
+impl From<&ToolServer> for ToolServerBody {
+    fn from(server: &ToolServer) -> Self {
+        let (state, why) = match &server.state {
+            ServerState::Starting => (ToolServerState::Starting, None),
+            ServerState::Up => (ToolServerState::Up, None),
+            ServerState::Down(why) => (ToolServerState::Down, Some(why.clone())),
+        };
+        let (name, changed) = (server.name.clone(), server.changed.clone());
+        Self { name, state, why, tools: server.tools, changed }
+    }
 }
 
 async fn tools(State(app): State<App>, caller: Authenticated) -> Answer {
     caller.require(Scope::SessionsRead)?;
-    ok(&ToolsBody { items: app.gateway().catalog().tool_list() })
+    let catalog = app.gateway().catalog();
+    let servers = catalog.tools.servers().iter().map(ToolServerBody::from).collect();
+    ok(&ToolsBody { items: catalog.tool_list(), servers })
 }
 
 /// What to sum usage by.
