@@ -26,6 +26,13 @@ pub(super) static FILES: &[File] = &[
         packed: Some(include_bytes!("../../../../ui/dist/assets/index-EF8VzzHg.css.gz")),
     },
     File {
+        path: "assets/licences-BoSkU0KO.txt",
+        media_type: "text/plain; charset=utf-8",
+        etag: "\"SOraPTtXSgHDP2N_hHC4L8\"",
+        body: include_bytes!("../../../../ui/dist/assets/licences-BoSkU0KO.txt"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/licences-BoSkU0KO.txt.gz")),
+    },
+    File {
         path: "favicon.svg",
         media_type: "image/svg+xml",
         etag: "\"2XUrq8b94DnN76rP2Bqy4z\"",
