@@ -12,11 +12,11 @@ pub(super) static FILES: &[File] = &[
         packed: Some(include_bytes!("../../../../ui/dist/assets/highlight-BB4bzdxs.js.gz")),
     },
     File {
-        path: "assets/index-BL02BuKk.js",
+        path: "assets/index-C9mCXsry.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"FX1wBu2tbZiErQSA3q83xy\"",
-        body: include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js"),
-        packed: Some(include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js.gz")),
+        etag: "\"-umgI8alZ8SO6auW7HeDSI\"",
+        body: include_bytes!("../../../../ui/dist/assets/index-C9mCXsry.js"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/index-C9mCXsry.js.gz")),
     },
     File {
         path: "assets/index-EF8VzzHg.css",
@@ -42,7 +42,7 @@ pub(super) static FILES: &[File] = &[
     File {
         path: "index.html",
         media_type: "text/html; charset=utf-8",
-        etag: "\"oVCqmH2SzeJ1GMcZmSDxjO\"",
+        etag: "\"EiqAQ7CoWmgEuXsSs2mi0Y\"",
         body: include_bytes!("../../../../ui/dist/index.html"),
         packed: Some(include_bytes!("../../../../ui/dist/index.html.gz")),
     },
