@@ -12,11 +12,11 @@ pub(super) static FILES: &[File] = &[
         packed: Some(include_bytes!("../../../../ui/dist/assets/highlight-BB4bzdxs.js.gz")),
     },
     File {
-        path: "assets/index-C9mCXsry.js",
+        path: "assets/index-CdoUCW-1.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"-umgI8alZ8SO6auW7HeDSI\"",
-        body: include_bytes!("../../../../ui/dist/assets/index-C9mCXsry.js"),
-        packed: Some(include_bytes!("../../../../ui/dist/assets/index-C9mCXsry.js.gz")),
+        etag: "\"C8TxWbom__8ev5frZE9sVX\"",
+        body: include_bytes!("../../../../ui/dist/assets/index-CdoUCW-1.js"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/index-CdoUCW-1.js.gz")),
     },
     File {
         path: "assets/index-EF8VzzHg.css",
@@ -42,7 +42,7 @@ pub(super) static FILES: &[File] = &[
     File {
         path: "index.html",
         media_type: "text/html; charset=utf-8",
-        etag: "\"EiqAQ7CoWmgEuXsSs2mi0Y\"",
+        etag: "\"IuNW6BW_Eme_2BMbVwXmOI\"",
         body: include_bytes!("../../../../ui/dist/index.html"),
         packed: Some(include_bytes!("../../../../ui/dist/index.html.gz")),
     },
