@@ -12,9 +12,9 @@ const TYPES = {
   css: "text/css; charset=utf-8",
   html: "text/html; charset=utf-8",
   js: "text/javascript; charset=utf-8",
+  txt: "text/plain; charset=utf-8",
   svg: "image/svg+xml",
 };
-/** Longest line of the list, as rustfmt would have it. */
 const literal = (text) => JSON.stringify(text);
 
 const names = readdirSync(DIST, { recursive: true, withFileTypes: true })

@@ -48,6 +48,7 @@ export async function run({ page, browser, gateway }) {
   await gateway.api("DELETE", `/sessions/${page.url().split("/").at(-1)}`);
   await page.getByText("This session was deleted.").waitFor();
 
+  await renamed.nth(1).waitFor({ state: "detached" });
   await menu(renamed, "Archive");
   await renamed.waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Show the archive" }).click();

@@ -82,6 +82,7 @@ export interface QuestionBlock {
   text: string;
   form?: Json;
   expiresAt: string;
+  /** `null` when nobody answered. */
   answers?: Json;
   by?: string;
 }

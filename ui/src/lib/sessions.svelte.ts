@@ -17,7 +17,7 @@ class Sessions {
   error = $state("");
   query = $state("");
   archived = $state(false);
-  /** Those that are about to be deleted: not shown any more. */
+  /** Those that are deleted, or about to be: not shown any more. */
   #doomed = new Set<string>();
   #cursor: string | undefined;
   #dirty = new Set<string>();
@@ -124,7 +124,9 @@ class Sessions {
 
   #happened(event: Envelope): void {
     if (event.type === "session.deleted") {
-      this.#show(this.items.filter((item) => item.id !== event.session));
+      // An answer that was on its way brings it back no more.
+      this.#doomed.add(event.session);
+      this.#show(this.items);
       return;
     }
     this.#dirty.add(event.session);

@@ -202,6 +202,7 @@ export const t = {
   question: {
     title: "A question for you",
     answer: "Answer",
+    unanswered: "Nobody answered.",
     answered: (who: string) => `Answered by ${who}`,
     choose: "Choose…",
     required: "needed",

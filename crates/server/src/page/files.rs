@@ -12,11 +12,11 @@ pub(super) static FILES: &[File] = &[
         packed: Some(include_bytes!("../../../../ui/dist/assets/highlight-BB4bzdxs.js.gz")),
     },
     File {
-        path: "assets/index-BL02BuKk.js",
+        path: "assets/index-CdoUCW-1.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"FX1wBu2tbZiErQSA3q83xy\"",
-        body: include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js"),
-        packed: Some(include_bytes!("../../../../ui/dist/assets/index-BL02BuKk.js.gz")),
+        etag: "\"C8TxWbom__8ev5frZE9sVX\"",
+        body: include_bytes!("../../../../ui/dist/assets/index-CdoUCW-1.js"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/index-CdoUCW-1.js.gz")),
     },
     File {
         path: "assets/index-EF8VzzHg.css",
@@ -24,6 +24,13 @@ pub(super) static FILES: &[File] = &[
         etag: "\"rnhSoVoj33AOsk6kpQId4N\"",
         body: include_bytes!("../../../../ui/dist/assets/index-EF8VzzHg.css"),
         packed: Some(include_bytes!("../../../../ui/dist/assets/index-EF8VzzHg.css.gz")),
+    },
+    File {
+        path: "assets/licences-BoSkU0KO.txt",
+        media_type: "text/plain; charset=utf-8",
+        etag: "\"SOraPTtXSgHDP2N_hHC4L8\"",
+        body: include_bytes!("../../../../ui/dist/assets/licences-BoSkU0KO.txt"),
+        packed: Some(include_bytes!("../../../../ui/dist/assets/licences-BoSkU0KO.txt.gz")),
     },
     File {
         path: "favicon.svg",
@@ -35,7 +42,7 @@ pub(super) static FILES: &[File] = &[
     File {
         path: "index.html",
         media_type: "text/html; charset=utf-8",
-        etag: "\"oVCqmH2SzeJ1GMcZmSDxjO\"",
+        etag: "\"IuNW6BW_Eme_2BMbVwXmOI\"",
         body: include_bytes!("../../../../ui/dist/index.html"),
         packed: Some(include_bytes!("../../../../ui/dist/index.html.gz")),
     },

@@ -265,9 +265,8 @@ impl Follows {
         if is_there || self.followings.len() < WS_SUBSCRIPTIONS {
             return Ok(());
         }
-        let idle =
-            |(_, followed): &(&SessionId, &Box<Followed>)| !followed.subscribed && followed.mine.is_empty();
-        let Some(id) = self.sessions.iter().find(idle).map(|(id, _)| *id) else {
+        let mut idle = self.sessions.iter().filter(|(_, one)| !one.subscribed && one.mine.is_empty());
+        let Some(id) = idle.next().map(|(id, _)| *id) else {
             return Err(Fault::later(Code::RateLimited, Duration::from_secs(5)));
         };
         self.followings.stop(&id);
