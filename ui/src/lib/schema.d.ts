@@ -218,7 +218,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The questions that wait for an answer */
+        /** The questions that wait for an answer, or those that were answered */
         get: operations["get_api_v1_questions"];
         put?: never;
         post?: never;
@@ -235,9 +235,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** A question, answered or not */
+        get: operations["get_api_v1_questions_question"];
         put?: never;
-        /** Answer a question */
+        /** Answer a question; the first answer counts */
         post: operations["post_api_v1_questions_question"];
         delete?: never;
         options?: never;
@@ -855,8 +856,19 @@ export interface components {
         };
         /** @description The answers to a question. */
         AnswerBody: {
-            /** @description The answers, by field. */
+            /** @description The answers, by field of the form; `{"answer": "…"}` where there is none. */
             answers: Record<string, never>;
+        };
+        /** @description What was answered. */
+        AnsweredBody: {
+            /** @description What became of it. */
+            state: components["schemas"]["QuestionState"];
+            /** @description What was answered, by field. */
+            answers?: Record<string, never> | null;
+            by?: components["schemas"]["Principal"] | null;
+            answered_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Somebody answered before. */
+            already?: boolean;
         };
         /** @description An approval, with the decision once there is one. */
         ApprovalBody: components["schemas"]["AskedBody"] & components["schemas"]["DecidedBody"];
@@ -877,9 +889,11 @@ export interface components {
             requirement?: components["schemas"]["Requirement"];
             /** @description What would run, in full, rendered by the gateway: nothing in it is invisible. */
             plan: string;
+            /** @description What it would change as things are, in lines for a person, where the tool can tell; for files a unified diff. */
+            preview?: string | null;
             /** @description Why a person is asked. */
             reason: string;
-            /** @description SHA-256 of the canonical call, in hexadecimal: what is approved, and nothing else. */
+            /** @description SHA-256 of the canonical call and of what it works on, in hexadecimal: what is approved, and nothing else. */
             hash: string;
             /** @description When silence becomes a no. */
             expires_at: components["schemas"]["Timestamp"];
@@ -915,7 +929,7 @@ export interface components {
         /** @description What kind of link; there is one. */
         AskLink: Record<string, never>;
         /** @description What a person is asked. */
-        AskedBody: {
+        AskedBody: components["schemas"]["ShownBody"] & {
             /** @description Its id. */
             id: components["schemas"]["ApprovalId"];
             /** @description In which session. */
@@ -930,11 +944,7 @@ export interface components {
             arguments: Record<string, never>;
             /** @description Whether anything but a person's word could have answered. */
             requirement: components["schemas"]["Requirement"];
-            /** @description What would run, in full: nothing in it is invisible. */
-            plan: string;
-            /** @description Why a person is asked. */
-            reason: string;
-            /** @description SHA-256 of the canonical call, in hexadecimal. */
+            /** @description SHA-256 of the canonical call and of what it works on, in hexadecimal. */
             hash: string;
             /** @description Since when. */
             requested_at: components["schemas"]["Timestamp"];
@@ -1329,6 +1339,11 @@ export interface components {
             /** @enum {string} */
             by: "policy";
         } | {
+            /** @description The rule's name. */
+            rule: string;
+            /** @enum {string} */
+            by: "configured";
+        } | {
             /** @description What the person answered. */
             approval: components["schemas"]["ApprovalId"];
             /** @enum {string} */
@@ -1432,6 +1447,27 @@ export interface components {
             input: components["schemas"]["InputId"];
             /** @description Who. */
             by: components["schemas"]["Principal"];
+        };
+        /** @description What a person is asked. */
+        InquiryBody: {
+            /** @description Its id. */
+            id: components["schemas"]["QuestionId"];
+            /** @description In which session. */
+            session: components["schemas"]["SessionId"];
+            /** @description In which turn. */
+            turn: components["schemas"]["TurnId"];
+            call?: components["schemas"]["CallId"] | null;
+            /** @description The question in words: nothing in it is invisible. */
+            text: string;
+            /**
+             * @description JSON Schema of the answers: an object with flat properties. Without one the answers are
+             *     `{"answer": "…"}`.
+             */
+            form?: Record<string, never> | null;
+            /** @description Since when. */
+            asked_at: components["schemas"]["Timestamp"];
+            /** @description When silence ends the question. */
+            expires_at: components["schemas"]["Timestamp"];
         };
         ItemId: string;
         /** @description A key, without its secret. */
@@ -1710,15 +1746,15 @@ export interface components {
             /** @description Totals of all its model calls. */
             usage: components["schemas"]["UsageBody"];
         };
-        /** @description What a person answered. */
+        /** @description What a person answered, or that nobody is asked any more. */
         QuestionAnswered: {
             /** @description In which turn. */
             turn: components["schemas"]["TurnId"];
             /** @description Which question. */
             question: components["schemas"]["QuestionId"];
-            /** @description The answers, by field. */
-            answers: Record<string, never>;
-            /** @description Who. */
+            /** @description The answers, by field; `null` when the question ended without any. */
+            answers?: Record<string, never> | null;
+            /** @description Who; `gateway` when nobody answered in time. */
             by: components["schemas"]["Principal"];
         };
         /** @description What the agent wants to know. */
@@ -1727,7 +1763,9 @@ export interface components {
             turn: components["schemas"]["TurnId"];
             /** @description Its id. */
             question: components["schemas"]["QuestionId"];
-            /** @description The question in words. */
+            call?: components["schemas"]["CallId"] | null;
+            limit?: components["schemas"]["SpendScope"] | null;
+            /** @description The question in words: nothing in it is invisible. */
             text: string;
             /** @description JSON Schema of the answers (an object), where a form is wanted. */
             form?: Record<string, never> | null;
@@ -1735,29 +1773,16 @@ export interface components {
             expires_at: components["schemas"]["Timestamp"];
         };
         /** @description A question, with the answers once there are some. */
-        QuestionBody: {
-            /** @description Its id. */
-            id: components["schemas"]["QuestionId"];
-            /** @description In which session. */
-            session: components["schemas"]["SessionId"];
-            /** @description In which turn. */
-            turn: components["schemas"]["TurnId"];
-            /** @description The question in words. */
-            text: string;
-            /** @description JSON Schema of the answers, where a form is wanted. */
-            form?: Record<string, never> | null;
-            /** @description When silence ends the question. */
-            expires_at: components["schemas"]["Timestamp"];
-            /** @description What was answered. */
-            answers?: Record<string, never> | null;
-            by?: components["schemas"]["Principal"] | null;
-            /** @description Somebody answered before. */
-            already?: boolean;
-        };
+        QuestionBody: components["schemas"]["InquiryBody"] & components["schemas"]["AnsweredBody"];
         QuestionId: string;
-        /** @description Open questions. */
+        /**
+         * @description What became of a question.
+         * @enum {string}
+         */
+        QuestionState: "open" | "answered" | "closed" | "expired";
+        /** @description Questions. */
         QuestionsBody: {
-            /** @description In the order they were asked, session by session. */
+            /** @description In the order the state names. */
             items: components["schemas"]["QuestionBody"][];
         };
         /** @description An input that waits for its turn. */
@@ -1918,6 +1943,15 @@ export interface components {
             auto_approve: boolean;
             parent?: components["schemas"]["Parent"] | null;
         };
+        /** @description What a person reads before they decide. */
+        ShownBody: {
+            /** @description What would run, in full: nothing in it is invisible. */
+            plan: string;
+            /** @description What it would change as things are, in lines, where the tool can tell; for files a unified diff. */
+            preview?: string | null;
+            /** @description Why a person is asked. */
+            reason: string;
+        };
         /** @description What a browser signs in with: one of them. */
         SignInBody: {
             /** @description A key. */
@@ -1925,6 +1959,11 @@ export interface components {
             /** @description The code of a link; it works once. */
             code?: string | null;
         };
+        /**
+         * @description Which spend limit a turn may be let go past.
+         * @enum {string}
+         */
+        SpendScope: "turn" | "session";
         /**
          * @description Why a model stopped.
          * @enum {string}
@@ -2016,6 +2055,7 @@ export interface components {
             data?: Record<string, never> | null;
             /** @description The content was cut to fit. */
             truncated?: boolean;
+            output?: components["schemas"]["BlobRef"] | null;
             /**
              * Format: int64
              * @description How long it ran, in milliseconds.
@@ -2029,6 +2069,24 @@ export interface components {
          * @enum {string}
          */
         ToolOutcome: "ok" | "error" | "denied" | "cancelled" | "unknown";
+        /** @description A server outside that tools come from. */
+        ToolServerBody: {
+            /** @description What the operator calls it. */
+            name: string;
+            /** @description How it is. */
+            state: components["schemas"]["ToolServerState"];
+            /** @description Why it is down. */
+            why?: string | null;
+            /** @description How many tools are its. */
+            tools: number;
+            /** @description Those whose definition changed: they are off until an operator accepts it. */
+            changed: components["schemas"]["ToolName"][];
+        };
+        /**
+         * @description How a server outside is.
+         * @enum {string}
+         */
+        ToolServerState: "starting" | "up" | "down";
         /** @description A tool as a model is told about it. */
         ToolSpec: {
             /** @description Its name. */
@@ -2044,6 +2102,8 @@ export interface components {
         ToolsBody: {
             /** @description By name. */
             items: components["schemas"]["ToolSpec"][];
+            /** @description The servers outside that some of them come from. */
+            servers: components["schemas"]["ToolServerBody"][];
         };
         /** @description An input's turn, from beginning to end. */
         TurnBody: {
@@ -3812,8 +3872,12 @@ export interface operations {
     get_api_v1_questions: {
         parameters: {
             query?: {
-                /** @description In this state; there is one. */
-                state?: "open";
+                /** @description Those that wait, or those that do not any more. */
+                state?: "open" | "answered";
+                /** @description Only of this session. */
+                session?: string | null;
+                /** @description At most so many; as many as there may be when absent. */
+                limit?: number | null;
             };
             header?: never;
             path?: never;
@@ -3850,6 +3914,113 @@ export interface operations {
             };
             /** @description forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description misdirected */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    /** @description Seconds to wait, where known */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description headers_too_large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where known */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_api_v1_questions_question: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                question: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuestionBody"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description not_found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
