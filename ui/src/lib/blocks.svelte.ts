@@ -33,6 +33,8 @@ export class TextBlock {
 export interface Asked {
   id: string;
   plan: string;
+  /** What it would change as things are, in lines. */
+  preview?: string;
   reason: string;
   arguments: Json;
   tool: string;

@@ -193,6 +193,7 @@ function asked(turn: Turn, event: EventOf<"approval.requested">): void {
   block.asked = {
     id: event.approval,
     plan: event.plan,
+    preview: event.preview ?? undefined,
     reason: event.reason,
     arguments: (event.arguments ?? {}) as Json,
     tool: event.tool ?? block.tool,

@@ -180,6 +180,7 @@ export const t = {
   approval: {
     title: (tool: string) => `May ${tool} run?`,
     plan: "Exactly this would run",
+    preview: "What it would change",
     why: "Why you are asked",
     approve: "Approve",
     deny: "Deny",
