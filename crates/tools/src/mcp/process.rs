@@ -1,12 +1,13 @@
 //! Starting a server's program.
 
-use std::{io, process::Stdio};
+use std::{io, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::ExposeSecret as _;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 use super::settings::Program;
+use crate::sandbox::{Own, start_own};
 
 /// A program that runs. Dropping it ends it, and everything it started in its process group.
 #[derive(Debug)]
@@ -23,12 +24,12 @@ pub(super) struct Streams {
 
 /// Starts a program, with the environment it was given and nothing of ours.
 pub(super) fn start(program: &Program) -> io::Result<(Process, Streams)> {
-    let mut command = Command::new(&program.command);
-    command.args(&program.args).current_dir(&program.folder).env_clear();
-    command.envs(program.env.iter().map(|(name, value)| (name, value.expose_secret())));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
-    let mut child = command.spawn()?;
+    let mut child = start_own(&Own {
+        program: Path::new(&program.command),
+        arguments: &program.args,
+        environment: program.env.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect(),
+        folder: &program.folder,
+    })?;
     let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let process = Process { child };
     match streams {

@@ -22,7 +22,10 @@ use std::{
 use moongate_core::Grant;
 
 pub use self::limits::Limits;
-pub(crate) use self::program::Program;
+pub(crate) use self::{
+    process::{Own, start_own},
+    program::Program,
+};
 use crate::Workspace;
 
 /// Where the workspace is, for programs in a sandbox.

@@ -18,7 +18,7 @@ use crate::told;
 /// The scripted server, and the process it runs in.
 async fn elsewhere(how: &[&str], password: &str) -> (Scripted, Child) {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new("python3");
+    let mut command = Command::new("/usr/bin/python3");
     command.arg(SERVER).arg(folder.path()).arg("http").args(how).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();
     let mut port = String::new();

@@ -32,7 +32,7 @@ fn program(folder: &Path, how: &[&str]) -> ServerLink {
     let place = folder.display().to_string();
     let args = [SERVER, &place].into_iter().chain(how.iter().copied());
     ServerLink::Stdio(Program {
-        command: "python3".into(),
+        command: "/usr/bin/python3".into(),
         args: args.map(str::to_owned).collect(),
         env: vec![
             ("PATH".into(), path.into()),
