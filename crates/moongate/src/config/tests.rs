@@ -4,6 +4,7 @@ use std::path::Path;
 
 use moongate_core::{ASK_USER, OnLimit};
 use moongate_providers::{Auth, CallIds, EffortField, MaxTokensField, Quirks, Wire};
+use moongate_tools::WorkspaceSettings;
 
 use std::fs;
 
@@ -321,4 +322,13 @@ fn rules_about_calls_are_tried_on_their_examples() {
         let fault = rule(bad).unwrap_err();
         assert!(fault.contains(why), "{bad}: {fault}");
     }
+}
+
+#[test]
+fn a_workspace_is_a_path_from_the_root_though_the_data_folder_is_none() {
+    let config = load_text("", &[("MOONGATE_DATA", "here")]).unwrap();
+    let WorkspaceSettings::PerSession(own) = config.agents.tools.workspace else {
+        panic!("each has its own")
+    };
+    assert!(own.is_absolute() && own.ends_with("here/workspaces"), "{}", own.display());
 }

@@ -114,6 +114,11 @@ pub(crate) struct WebTable {
     pub(crate) max_bytes: Option<usize>,
 }
 
+/// A path from the root: a sandbox begins in another folder than the server.
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 impl Reading<'_> {
     /// The settings of the built-in tools.
     pub(crate) fn tools(&mut self, table: &ToolsTable, data: &Path) -> Settings {
@@ -121,8 +126,8 @@ impl Reading<'_> {
             self.fault(&["tools", "workspace"], format!("there is no folder {}", path.display()));
         }
         let workspace = match &table.workspace {
-            Some(path) => WorkspaceSettings::Shared(path.clone()),
-            None => WorkspaceSettings::PerSession(data.join(WORKSPACES)),
+            Some(path) => WorkspaceSettings::Shared(whole(path)),
+            None => WorkspaceSettings::PerSession(whole(&data.join(WORKSPACES))),
         };
         Settings { workspace, shell: self.shell(&table.shell, data), web: self.web(&table.web) }
     }
