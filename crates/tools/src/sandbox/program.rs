@@ -96,8 +96,15 @@ impl Program {
         let Some(pid) = set_up.first().await else {
             return Err(StartFault::SetUp(words(&mut output).await));
         };
-        let first = First::new(pid)?;
-        let bounds = bounded(pid, job.limits, true)?;
+        let begun = First::new(pid).and_then(|first| Ok((first, bounded(pid, job.limits, true)?)));
+        let (first, bounds) = match begun {
+            Ok(begun) => begun,
+            // It ended before it was bounded, and said why.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                return Err(StartFault::SetUp(words(&mut output).await));
+            }
+            Err(error) => return Err(error.into()),
+        };
         let Some((child, status)) = set_up.done() else {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         };

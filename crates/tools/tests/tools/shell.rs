@@ -373,3 +373,13 @@ fn switched_off_there_is_no_such_tool() {
     };
     assert!(built_in(&settings).iter().all(|tool| tool.spec().name.as_str() != "shell"));
 }
+
+#[tokio::test]
+async fn a_sandbox_that_cannot_be_set_up_says_why() {
+    let world = World::set(PolicyPreset::Full, |settings| {
+        settings.shell.readable = vec!["/no/such/folder".into()];
+    })
+    .await;
+    let told = world.refused("shell", json!({"argv": ["/usr/bin/true"]})).await;
+    assert!(told.contains("/no/such/folder"), "{told}");
+}
