@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::process::Pid;
@@ -37,7 +38,9 @@ impl Group {
     pub(super) fn new(limits: &Limits) -> Self {
         let mut group = Self::default();
         let Ok(own) = fs::read_to_string(OWN) else { return group };
-        let name = format!("moongate-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // A group may outlive the process that made it, whose number another one gets: the time tells them apart.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let name = format!("moongate-{}-{}-{now}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let (memory, processes) = (limits.memory.to_string(), limits.processes.to_string());
         if Path::new(ROOT).join("cgroup.controllers").exists() {
             if let Some(folder) = own.lines().find_map(|line| line.strip_prefix("0::")).and_then(parent) {
