@@ -11,6 +11,7 @@ mod sandbox;
 mod settings;
 mod shell;
 mod todo;
+mod trust;
 mod web;
 mod workspace;
 

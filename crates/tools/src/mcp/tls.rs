@@ -3,18 +3,18 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
 use http::{Uri, uri::Scheme};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::trust;
 
 /// A connection, plain or encrypted.
 pub(super) enum Stream {
@@ -33,25 +33,10 @@ pub(super) async fn connect(uri: &Uri) -> io::Result<Stream> {
     if !is_secure {
         return Ok(Stream::Plain(stream));
     }
-    let machine = tokio::task::spawn_blocking(machine).await.ok().flatten();
+    let machine = tokio::task::spawn_blocking(trust::machine).await.ok().flatten();
     let machine = machine.ok_or(io::ErrorKind::Unsupported)?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| io::ErrorKind::InvalidInput)?;
     Ok(Stream::Tls(Box::new(TlsConnector::from(machine).connect(name, stream).await?)))
-}
-
-/// The machine's trusted roots, read once.
-fn machine() -> Option<Arc<ClientConfig>> {
-    static CONFIG: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
-    let make = || {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let config = config.with_safe_default_protocol_versions().ok()?;
-        let mut config = config.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Some(Arc::new(config))
-    };
-    CONFIG.get_or_init(make).clone()
 }
 
 impl AsyncRead for Stream {

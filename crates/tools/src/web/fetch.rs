@@ -1,17 +1,12 @@
 //! One fetch: name to address, address to connection, redirects within the host, and a body in bounds.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
@@ -21,6 +16,7 @@ use super::{
     network::{Network, Stream},
     target::{Refused, Target},
 };
+use crate::trust;
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 5;
@@ -180,21 +176,8 @@ async fn read(
 
 async fn secure(target: &Target, plain: Box<dyn Stream>) -> Result<Box<dyn Stream>, FetchFault> {
     let unsupported = || FetchFault::Connect(io::ErrorKind::Unsupported.into());
-    let trust = tokio::task::spawn_blocking(trust).await.ok().flatten().ok_or_else(unsupported)?;
+    let trust = tokio::task::spawn_blocking(trust::machine).await.ok().flatten().ok_or_else(unsupported)?;
     let name = ServerName::try_from(target.host().to_owned()).map_err(|_| unsupported())?;
     let stream = TlsConnector::from(trust).connect(name, plain).await.map_err(FetchFault::Connect)?;
     Ok(Box::new(stream))
-}
-
-/// The machine's trusted roots, read once. Blocks on files.
-fn trust() -> Option<Arc<ClientConfig>> {
-    static TRUST: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
-    let read = || {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let config = config.with_safe_default_protocol_versions().ok()?;
-        Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
-    };
-    TRUST.get_or_init(read).clone()
 }
